@@ -1,0 +1,19 @@
+"""``python -m tests.engines [NAME …]``: install engines (all of them by default), or say that they are there."""
+
+import sys
+
+from tests.engines import ENGINES, engine_class
+
+
+def main() -> None:
+    for name in sys.argv[1:] or ENGINES:
+        engine = engine_class(name)
+        if engine.installed():
+            print(f"{name}: installed")
+        else:
+            print(f"{name}: installing …", flush=True)
+            engine.install()
+            print(f"{name}: installed" if engine.installed() else f"{name}: NOT installed")
+
+
+main()
