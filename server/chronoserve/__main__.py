@@ -1,0 +1,5 @@
+"""``python -m chronoserve`` is the command ``chronoserve``."""
+
+from chronoserve.app.cli import main
+
+main()

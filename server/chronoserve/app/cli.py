@@ -1,0 +1,78 @@
+"""The command ``chronoserve``. Verbs import what they need when they run, so that help is quick."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chronoserve import __version__
+from chronoserve.model.errors import KVError
+
+DEFAULT_STORE = "lmdb://{cwd}/chronoserve-data"
+
+
+class Commands(click.Group):
+    """A group that turns our errors into one line on standard error and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KVError as error:
+            click.secho(f"error: {error.message}", fg="red", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chronoserve")
+def main() -> None:
+    """Chronon's online half for everybody: a gRPC gateway to key-value stores."""
+
+
+@main.command()
+@click.option("--listen", multiple=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH; repeatable.  [default: 127.0.0.1:50051]")
+@click.option("--http", metavar="ADDRESS", help="Admin port: /healthz /readyz /metrics /config; 'off' for none.  [default: 127.0.0.1:9000]")
+@click.option("--admin", metavar="ADDRESS", help="gRPC admin services (channelz).  [default: none]")
+@click.option("--store", metavar="URL", help="lmdb:///dir, memory://, redis://, cassandra://, …  [default: lmdb in ./chronoserve-data]")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file; flags win over it.")
+@click.option("--workers", type=int, help="Processes that share the addresses.  [default: 1]")
+@click.option("--tls-cert", metavar="FILE", help="PEM certificate chain; read again when it changes.")
+@click.option("--tls-key", metavar="FILE", help="PEM private key.")
+@click.option("--tls-client-ca", metavar="FILE", help="PEM CA of client certificates: turns mTLS on.")
+@click.option("--create-on-put", is_flag=True, default=None, help="A put to an unknown dataset creates it.")
+@click.option("--log-level", help="debug, info, warning or error.  [default: info]")
+@click.option("--without-layers", is_flag=True, hidden=True, help="Only to measure what the layers cost.")
+@click.option("--worker-socket", hidden=True, help="Used by the supervisor for its workers.")
+def serve(**given: Any) -> None:
+    """Serve the KVStore service (loopback only, embedded store, unless told otherwise)."""
+    from chronoserve.app import logs
+    from chronoserve.app import serve as serving
+    from chronoserve.app.settings import load
+
+    if given["worker_socket"]:
+        settings = serving.settings_from_supervisor()
+        logs.configure(settings.log_level)
+        sys.exit(serving.run(serving.serve_under_supervisor(settings, given["worker_socket"])))
+    settings = load(given["config"], _overrides(given))
+    logs.configure(settings.log_level)
+    logs.show_settings(settings.redacted())
+    sys.exit(serving.run(serving.serve_alone(settings) if settings.workers == 1 else serving.serve_with_workers(settings)))
+
+
+def _overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """What the flags say, in the shape of the configuration file."""
+    found: dict[str, Any] = {name: given[name] for name in ("admin", "workers", "create_on_put", "log_level") if given[name] is not None}
+    if given["listen"]:
+        found["listen"] = list(given["listen"])
+    if given["http"]:
+        found["http"] = None if given["http"] == "off" else given["http"]
+    if given["store"]:
+        found["stores"] = {"default": {"url": given["store"]}}
+        found["routes"] = []
+    elif not given["config"]:
+        found["stores"] = {"default": {"url": DEFAULT_STORE.format(cwd=Path.cwd())}}
+    if given["tls_cert"]:
+        found["tls"] = {"certificate": given["tls_cert"], "key": given["tls_key"], "client_ca": given["tls_client_ca"]}
+    if given["without_layers"]:
+        found["layers"] = False
+    return found

@@ -1,0 +1,103 @@
+"""``chronoserve serve``: one worker in this process, or a supervisor with several."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from chronoserve.app.settings import Settings
+from chronoserve.app.supervisor import Supervisor, socket_directory
+from chronoserve.wire.http import AdminHttpServer
+
+log = structlog.get_logger("chronoserve")
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop where there is one: a sixth less CPU a call (spec/performance.md §1)."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.run(main)
+    return int(uvloop.run(main))
+
+
+async def serve_alone(settings: Settings) -> int:
+    """One worker and the admin port in this process."""
+    from chronoserve.app.worker import Worker, serve
+
+    admin: list[AdminHttpServer] = []
+
+    async def started(worker: Worker) -> None:
+        admin.extend(await _admin(settings, worker.unready, worker.scrape))
+        log.info("serving", listen=worker.server.addresses, http=[each.address for each in admin], workers=1)
+
+    async def stopping() -> None:
+        for each in admin:
+            await each.stop()
+
+    return await serve(settings, started=started, stopping=stopping)
+
+
+async def serve_with_workers(settings: Settings) -> int:
+    """A supervisor with ``settings.workers`` processes; the admin port is here."""
+    from chronoserve.wire.ports import reserve_port
+
+    reserved = [reserve_port(address) for address in settings.listen]
+    settings = msgspec.structs.replace(settings, listen=[address for address, _ in reserved])
+    with socket_directory() as directory:
+        supervisor = Supervisor(settings, Path(directory))
+        admin = await _admin(settings, supervisor.unready, supervisor.scrape)
+        log.info("serving", listen=settings.listen, http=[each.address for each in admin], workers=settings.workers)
+        try:
+            return await supervisor.run()
+        finally:
+            for each in admin:
+                await each.stop()
+            for _, holder in reserved:
+                if holder is not None:
+                    holder.close()
+
+
+async def serve_under_supervisor(settings: Settings, socket: str) -> int:
+    """One of several workers: it answers its supervisor's questions on ``socket``."""
+    from chronoserve.app.worker import Worker, die_with_parent, serve
+
+    die_with_parent()
+    server: list[asyncio.Server] = []
+
+    async def started(worker: Worker) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            question = (await reader.readline()).strip()
+            writer.write(await worker.scrape() if question == b"metrics" else msgspec.json.encode(await worker.unready()))
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            writer.close()
+
+        server.append(await asyncio.start_unix_server(answer, socket))
+
+    async def stopping() -> None:
+        for each in server:
+            each.close()
+
+    return await serve(settings, started=started, stopping=stopping)
+
+
+async def _admin(
+    settings: Settings, ready: Callable[[], Awaitable[dict[str, str]]], scrape: Callable[[], Awaitable[bytes]]
+) -> list[AdminHttpServer]:
+    """The admin port, if one is configured, listening."""
+    if not settings.http:
+        return []
+    server = AdminHttpServer(settings.http, ready=ready, scrape=scrape, configuration=settings.redacted())
+    await server.start()
+    return [server]
+
+
+def settings_from_supervisor() -> Settings:
+    """What the supervisor has written to standard input."""
+    return msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)

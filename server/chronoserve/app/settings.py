@@ -1,0 +1,196 @@
+"""The configuration: read once, at the door. Unknown keys are refused, cross-field rules are checked before a port opens."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from chronoserve.kvstore.registry import StoreURL
+from chronoserve.kvstore.router import Route
+from chronoserve.model.errors import InvalidRequest
+from chronoserve.service.access import Policy, Rule, Verb
+
+LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
+REFERENCE = re.compile(r"\$\{(\w+)\}")
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the configuration."""
+
+
+class LimitSettings(Section, frozen=True):
+    """Bounds of one worker process."""
+
+    keys_per_call_max: Positive = 10_000
+    message_bytes_max: Positive = 4 << 20
+    inflight_calls_max: Positive = 512
+    inflight_keys_max: Positive = 200_000
+    streams_per_connection_max: Positive = 64
+    skew_ahead_millis_max: Annotated[int, msgspec.Meta(ge=0)] = 60_000
+    read_seconds_default: Seconds = 1.0
+    write_seconds_default: Seconds = 5.0
+    call_seconds_max: Seconds = 30.0
+    drain_seconds: Seconds = 10.0
+
+
+class StoreSettings(Section, frozen=True):
+    """One store. ``${NAME}`` in the URL stands for an environment variable, so that a file holds no secret."""
+
+    url: str
+
+
+class RouteSettings(Section, frozen=True):
+    """Datasets that match ``datasets`` (``*`` and ``?`` as in a shell) live in ``store``; the first match counts."""
+
+    datasets: str
+    store: str
+
+
+class TLSSettings(Section, frozen=True):
+    """PEM files; they are read again when they change. ``client_ca`` turns mTLS on."""
+
+    certificate: str
+    key: str
+    client_ca: str | None = None
+
+
+class JWTSettings(Section, frozen=True):
+    """``key_file``: PEM public key, or the secret of an HS algorithm."""
+
+    key_file: str
+    algorithms: list[str]
+    audience: str | None = None
+    issuer: str | None = None
+
+
+class RuleSettings(Section, frozen=True):
+    """Allows ``verbs`` (read, write, admin) on ``datasets`` to ``identities``; both are patterns."""
+
+    identities: list[str]
+    verbs: list[Verb]
+    datasets: list[str]
+
+
+class AuthSettings(Section, frozen=True):
+    """Present: authentication is on, and what no rule allows is denied."""
+
+    tokens: dict[str, str] = {}
+    """Identity by SHA-256 of its token, as lower-case hex."""
+    jwt: JWTSettings | None = None
+    policy: list[RuleSettings] = []
+    policy_file: str | None = None
+    """A TOML file with ``[[policy]]`` tables; read again when it changes."""
+
+
+class Settings(Section, frozen=True):
+    """Everything ``serve`` needs to know."""
+
+    listen: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:50051"])
+    http: str | None = "127.0.0.1:9000"
+    admin: str | None = None
+    """Address of the gRPC admin services (channelz); none by default."""
+    workers: Positive = 1
+    stores: dict[str, StoreSettings] = {}
+    routes: list[RouteSettings] = []
+    create_on_put: bool = False
+    bulk_roots: list[str] = []
+    """Folders that BulkPut may read; empty: any, which needs a loopback address."""
+    limits: LimitSettings = LimitSettings()
+    tls: TLSSettings | None = None
+    auth: AuthSettings | None = None
+    log_level: str = "info"
+    layers: bool = True
+    """False leaves out every layer around the stores: only to measure what they cost."""
+
+    def verify(self) -> None:
+        """The rules between fields.
+
+        Raises:
+            InvalidRequest: one is broken; the text says which and what to do.
+        """
+        if not self.listen:
+            raise InvalidRequest("listen names no address")
+        if not self.stores:
+            raise InvalidRequest("no store is configured")
+        for route in self.routes:
+            if route.store not in self.stores:
+                raise InvalidRequest(f"a route sends {route.datasets} to the store {route.store!r}, which is not configured")
+        if len(self.stores) > 1 and not self.routes:
+            raise InvalidRequest("several stores need routes: [[routes]] with datasets and store")
+        if self.auth is not None and not (self.auth.tokens or self.auth.jwt or (self.tls and self.tls.client_ca)):
+            raise InvalidRequest("auth is on, but nothing can identify a caller: give tokens, jwt, or tls.client_ca")
+        for store in self.stores.values():
+            StoreURL.parse(store.url)
+        if self.workers > 1 and any(StoreURL.parse(store.url).scheme == "memory" for store in self.stores.values()):
+            raise InvalidRequest("memory:// lives in one process: use workers = 1 or another store")
+
+    @property
+    def local_only(self) -> bool:
+        """Whether every address is of this machine alone."""
+        return all(address.startswith(LOOPBACK) for address in self.listen)
+
+    def route_table(self) -> list[Route]:
+        return [Route(route.datasets, route.store) for route in self.routes] or [Route("*", next(iter(self.stores)))]
+
+    def redacted(self) -> dict[str, Any]:
+        """What may be printed: passwords in URLs, tokens and keys are hidden."""
+        shown: dict[str, Any] = msgspec.to_builtins(self)
+        for name, store in self.stores.items():
+            shown["stores"][name]["url"] = StoreURL.parse(store.url).redacted
+        if self.auth is not None:
+            shown["auth"]["tokens"] = {f"***{at}": identity for at, identity in enumerate(self.auth.tokens.values(), 1)}
+        return shown
+
+
+def load(path: Path | None, overrides: dict[str, Any]) -> Settings:
+    """Settings from a TOML file, if any, and what the command line adds; verified.
+
+    Raises:
+        InvalidRequest: the file or a value is wrong; the text names the key.
+    """
+    try:
+        found = tomllib.loads(path.read_text()) if path else {}
+        settings = msgspec.convert({**found, **overrides}, Settings)
+    except OSError as unreadable:
+        raise InvalidRequest(f"the configuration cannot be read: {unreadable.strerror}: {path}") from unreadable
+    except tomllib.TOMLDecodeError as malformed:
+        raise InvalidRequest(f"{path} is not TOML: {malformed}") from malformed
+    except msgspec.ValidationError as wrong:
+        raise InvalidRequest(f"{path or 'the command line'}: {wrong}") from wrong
+    settings = msgspec.structs.replace(
+        settings, stores={name: StoreSettings(url=_dereference(store.url)) for name, store in settings.stores.items()}
+    )
+    settings.verify()
+    return settings
+
+
+def policy(auth: AuthSettings) -> Policy:
+    """The rules of the configuration and of the policy file as it is now.
+
+    Raises:
+        InvalidRequest: the policy file is not right.
+    """
+    rules = list(auth.policy)
+    if auth.policy_file:
+        try:
+            found = tomllib.loads(Path(auth.policy_file).read_text())
+            rules += msgspec.convert(found.get("policy", []), list[RuleSettings])
+        except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as wrong:
+            raise InvalidRequest(f"the policy file is not right: {wrong}") from wrong
+    return Policy([Rule(tuple(rule.identities), frozenset(rule.verbs), tuple(rule.datasets)) for rule in rules])
+
+
+def _dereference(url: str) -> str:
+    def value(reference: re.Match[str]) -> str:
+        name = reference[1]
+        if name not in os.environ:
+            raise InvalidRequest(f"a store URL refers to the environment variable {name}, which is not set")
+        return os.environ[name]
+
+    return REFERENCE.sub(value, url)

@@ -1,0 +1,163 @@
+"""Several workers on one address over SO_REUSEPORT, and one process that watches them and holds the admin port.
+
+The supervisor never imports grpc: workers are started afresh, not forked, so no thread or channel crosses a fork. Each
+worker gets its settings on standard input (they may hold secrets, and arguments are visible to everybody) and answers
+questions on a Unix socket of its own.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import structlog
+from prometheus_client.core import Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from chronoserve.app.settings import Settings
+
+log = structlog.get_logger("chronoserve.supervisor")
+
+RESTART_SECONDS = 0.2
+"""Pause before a dead worker is started again; after too many deaths RESTART_SECONDS_LATER."""
+RESTART_SECONDS_LATER = 5.0
+DEATHS_MAX = 5
+DEATHS_WINDOW_SECONDS = 60.0
+"""More than DEATHS_MAX in this time: the server says that it is not ready."""
+ANSWER_SECONDS = 2.0
+DRAIN_EXTRA_SECONDS = 3.0
+"""What a worker gets beyond its drain before it is killed."""
+
+
+class WorkerProcess:
+    """One worker, started again whenever it dies."""
+
+    def __init__(self, index: int, settings: Settings, directory: Path) -> None:
+        self.index = index
+        self.socket = directory / f"worker-{index}.sock"
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self.deaths: deque[float] = deque(maxlen=DEATHS_MAX + 1)
+
+    async def run(self, stopping: asyncio.Event) -> int:
+        """Keep one process alive until ``stopping``; the last exit code."""
+        while True:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "chronoserve", "serve", "--worker-socket", str(self.socket), stdin=asyncio.subprocess.PIPE
+            )
+            assert self._process.stdin is not None
+            self._process.stdin.write(msgspec.json.encode(self._settings))
+            self._process.stdin.close()
+            code = await self._process.wait()
+            if stopping.is_set():
+                return code
+            self.deaths.append(time.monotonic())
+            log.error("a worker died", worker=self.index, exit_code=code, pid=self._process.pid)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), RESTART_SECONDS_LATER if self.failing else RESTART_SECONDS)
+            if stopping.is_set():
+                return code
+
+    @property
+    def failing(self) -> bool:
+        """Whether it has died too often lately."""
+        recent = [death for death in self.deaths if death > time.monotonic() - DEATHS_WINDOW_SECONDS]
+        return len(recent) >= DEATHS_MAX
+
+    def signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def ask(self, question: str) -> bytes | None:
+        """The worker's answer; None where it gives none in time."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(str(self.socket))
+                writer.write(question.encode() + b"\n")
+                answer = await reader.read()
+                writer.close()
+                return answer
+        except (OSError, TimeoutError):
+            return None
+
+
+class Supervisor:
+    """All workers of a server."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self._settings = settings
+        self.workers = [WorkerProcess(index, settings, directory) for index in range(settings.workers)]
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT: 0 where every worker has drained."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        codes = await asyncio.gather(*(worker.run(self._stopping) for worker in self.workers))
+        return 0 if not any(codes) else 1
+
+    def _stop(self) -> None:
+        """First: drain. Again: at once."""
+        again = self._stopping.is_set()
+        self._stopping.set()
+        for worker in self.workers:
+            worker.signal(signal.SIGKILL if again else signal.SIGTERM)
+        if not again:
+            patience = self._settings.limits.drain_seconds + DRAIN_EXTRA_SECONDS
+            asyncio.get_running_loop().call_later(patience, self._kill)
+
+    def _kill(self) -> None:
+        for worker in self.workers:
+            worker.signal(signal.SIGKILL)
+
+    async def unready(self) -> dict[str, str]:
+        """Reasons by worker; empty: every worker can serve."""
+        if self._stopping.is_set():
+            return {"server": "draining"}
+        reasons: dict[str, str] = {}
+        for worker, answer in zip(self.workers, await self._ask_all("ready"), strict=True):
+            name = f"worker {worker.index}"
+            if worker.failing:
+                reasons[name] = f"died {DEATHS_MAX} times within {DEATHS_WINDOW_SECONDS:.0f} s"
+            elif answer is None:
+                reasons[name] = "does not answer"
+            elif found := msgspec.json.decode(answer, type=dict[str, str]):
+                reasons[name] = "; ".join(f"{part}: {why}" for part, why in found.items())
+        return reasons
+
+    async def scrape(self) -> bytes:
+        """The workers' metrics as one text, each sample with its worker's label."""
+        answers = await self._ask_all("metrics")
+        merged = CollectorRegistry()
+        merged.register(_Merged({str(at): text.decode() for at, text in enumerate(answers) if text is not None}))
+        return generate_latest(merged)
+
+    async def _ask_all(self, question: str) -> list[bytes | None]:
+        return list(await asyncio.gather(*(worker.ask(question) for worker in self.workers)))
+
+
+class _Merged(Collector):
+    def __init__(self, texts: dict[str, str]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for worker, text in self._texts.items():
+            for family in text_string_to_metric_families(text):
+                merged = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                merged.samples += [sample._replace(labels={**sample.labels, "worker": worker}) for sample in family.samples]
+        return families.values()
+
+
+def socket_directory() -> tempfile.TemporaryDirectory[str]:
+    """A folder that only this user can open, for the workers' sockets."""
+    return tempfile.TemporaryDirectory(prefix="chronoserve-")

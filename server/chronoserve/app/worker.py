@@ -1,0 +1,168 @@
+"""One serving process: open the stores, listen, say so, and drain when told to stop."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from prometheus_client import generate_latest
+
+from chronoserve.app.compose import Composed, clock, compose
+from chronoserve.app.settings import AuthSettings, Settings, policy
+from chronoserve.service.bulk import BulkLoader
+from chronoserve.service.identity import JWTVerifier, StaticTokens, TokenVerifier
+from chronoserve.wire.auth import Authenticator
+from chronoserve.wire.exposition import Observed, registry
+from chronoserve.wire.health import NOT_SERVING, SERVING
+from chronoserve.wire.seam import Deadlines, Seam
+from chronoserve.wire.server import AdminGrpcServer, GrpcServer, Transport
+from chronoserve.wire.tls import TLSFiles
+
+log = structlog.get_logger("chronoserve")
+
+POLICY_CHECK_SECONDS = 2.0
+"""How often the policy file is looked at for changes."""
+HEALTH_CHECK_SECONDS = 2.0
+"""How often the stores are asked for a sign of life, for grpc.health."""
+PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Everything that one process runs, started and stopped in order."""
+
+    def __init__(self, settings: Settings, composed: Composed) -> None:
+        limits = settings.limits
+        self.settings = settings
+        self.composed = composed
+        self._authenticator = _authenticator(settings.auth, certificates=bool(settings.tls and settings.tls.client_ca))
+        deadlines = Deadlines(
+            read_default=limits.read_seconds_default, write_default=limits.write_seconds_default, longest=limits.call_seconds_max
+        )
+        self.seam = Seam(deadlines=deadlines, identify=self._authenticator)
+        bulk = BulkLoader(composed.gateway, roots=[Path(root) for root in settings.bulk_roots], clock=clock)
+        transport = Transport(
+            listen=settings.listen,
+            message_bytes_max=limits.message_bytes_max,
+            streams_per_connection_max=limits.streams_per_connection_max,
+            tls=TLSFiles(*_tls_paths(settings)) if settings.tls else None,
+        )
+        self.server = GrpcServer(composed.gateway, self.seam, bulk, transport)
+        self._admin = AdminGrpcServer(settings.admin) if settings.admin else None
+        self._registry = registry(Observed(self.seam, composed.admission, dict(composed.router.stores)))
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.server.start()
+        if self._admin:
+            await self._admin.start()
+        self._tasks.append(asyncio.create_task(self._watch_stores()))
+        if self._authenticator is not None and self.settings.auth is not None and self.settings.auth.policy_file:
+            self._tasks.append(asyncio.create_task(_watch_file(Path(self.settings.auth.policy_file), self._authenticator.forget)))
+
+    async def scrape(self) -> bytes:
+        """Metrics as Prometheus text."""
+        return generate_latest(self._registry)
+
+    async def unready(self) -> dict[str, str]:
+        """Why this process cannot serve; empty where at least one store answers and it is not draining."""
+        if not self.server.health.serving:
+            return {"server": "draining"}
+        found = dict(await self.composed.unready())
+        return found if len(found) == len(self.composed.router.stores) else {}
+
+    async def stop(self, seconds: float) -> bool:
+        """Drain and close; False where calls had to be cut off."""
+        drained = await self.server.drain(seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._admin:
+            await self._admin.stop()
+        await self.composed.close()
+        return drained
+
+    async def _watch_stores(self) -> None:
+        """Keeps grpc.health in step with the stores: each has an entry, and the service follows the last one standing."""
+        health = self.server.health
+        while True:
+            found = await self.composed.unready()
+            if not health.serving:
+                return
+            for name in self.composed.router.stores:
+                health.set(f"store/{name}", NOT_SERVING if name in found else SERVING)
+            everything_down = len(found) == len(self.composed.router.stores)
+            health.set("chronoserve.v1.KVStore", NOT_SERVING if everything_down else SERVING)
+            await asyncio.sleep(HEALTH_CHECK_SECONDS)
+
+
+async def serve(settings: Settings, *, started: Callable[[Worker], Awaitable[None]], stopping: Callable[[], Awaitable[None]]) -> int:
+    """Run one worker until SIGTERM or SIGINT; the exit code.
+
+    ``started`` is awaited when it listens, ``stopping`` before it drains. A second signal ends it at once.
+    """
+    signals = asyncio.Queue[int]()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    worker = Worker(settings, await compose(settings))
+    try:
+        await worker.start()
+        await started(worker)
+        await signals.get()
+    except BaseException:
+        await worker.composed.close()
+        raise
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        loop.add_signal_handler(number, os._exit, 1)
+    log.info("draining", seconds=settings.limits.drain_seconds)
+    drained = await worker.stop(settings.limits.drain_seconds)
+    await stopping()
+    log.info("stopped", drained=drained)
+    return 0 if drained else 1
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when its supervisor is gone; elsewhere the supervisor's signals must do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _authenticator(auth: AuthSettings | None, *, certificates: bool) -> Authenticator | None:
+    if auth is None:
+        return None
+    policy(auth)  # a broken policy file must stop the start, not the first call
+    verifiers: list[TokenVerifier] = [StaticTokens(auth.tokens)] if auth.tokens else []
+    if auth.jwt is not None:
+        key = Path(auth.jwt.key_file).read_text()
+        verifiers.append(JWTVerifier(key=key, algorithms=auth.jwt.algorithms, audience=auth.jwt.audience, issuer=auth.jwt.issuer))
+    return Authenticator(verifiers, lambda: policy(auth), certificates=certificates)
+
+
+def _tls_paths(settings: Settings) -> tuple[Path, Path, Path | None]:
+    assert settings.tls is not None
+    return Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.client_ca) if settings.tls.client_ca else None
+
+
+async def _watch_file(path: Path, changed: Callable[[], None]) -> None:
+    """Calls ``changed`` whenever the file's time or size differ from the last look."""
+    last = _stamp(path)
+    while True:
+        await asyncio.sleep(POLICY_CHECK_SECONDS)
+        now = _stamp(path)
+        if now != last:
+            last = now
+            changed()
+            log.info("policy reloaded")
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        stat = path.stat()
+        return stat.st_mtime_ns, stat.st_size
+    return None

@@ -1,0 +1,139 @@
+"""The reader seam of bulk loads: a source yields rows in one stable order, from a row number on.
+
+Files of Parquet and Avro are read here; warehouse tables become further sources of the same shape.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from chronoserve.model.errors import FailedPrecondition, InvalidRequest
+
+ROWS_PER_BATCH = 2_000
+"""Rows that a source hands over at once: bounds the memory of a load."""
+
+
+class Row(NamedTuple):
+    """``ts_millis`` None: the source has no time for this row."""
+
+    key: bytes
+    value: bytes
+    ts_millis: int | None
+
+
+class Source(Protocol):
+    """Rows of one bulk load."""
+
+    def count(self) -> int:
+        """How many rows there are; 0 where only reading them tells. Blocking."""
+
+    def fingerprint(self) -> str:
+        """Changes when the rows do: a load is resumed only on the rows it began with."""
+
+    def batches(self, start: int) -> Iterator[list[Row]]:
+        """Rows from number ``start`` on, in batches of at most ROWS_PER_BATCH. Blocking: run it in a thread.
+
+        Raises:
+            InvalidRequest: the content is not what a source must have; the message names the file and the column.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """One or more files, read in the order of their names."""
+
+    files: Sequence[Path]
+
+    def count(self) -> int:
+        return sum(_parquet(file).metadata.num_rows for file in self.files if file.suffix == ".parquet")
+
+    def fingerprint(self) -> str:
+        stats = [(file.name, file.stat()) for file in self.files]
+        return "-".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
+
+    def batches(self, start: int) -> Iterator[list[Row]]:
+        at = 0
+        for file in self.files:
+            for rows in _parquet_batches(file) if file.suffix == ".parquet" else _avro_batches(file):
+                if at + len(rows) > start:
+                    yield rows[max(0, start - at) :]
+                at += len(rows)
+
+
+def open_source(table: str, partition: str, roots: Sequence[Path]) -> FileSource:
+    """The files that ``table`` names: a file, or a folder with an optional ``ds=<partition>`` folder in it.
+
+    Raises:
+        InvalidRequest: there is nothing to read.
+        FailedPrecondition: the place is not below one of ``roots`` (empty: any place).
+    """
+    path = Path(table.removeprefix("file://")).resolve()
+    if roots and not any(path.is_relative_to(root.resolve()) for root in roots):
+        raise FailedPrecondition("source_offline_table is not below a folder that bulk_roots of the configuration allows")
+    if path.is_dir():
+        folder = path / f"ds={partition}" if partition and (path / f"ds={partition}").is_dir() else path
+        files = sorted(file for file in folder.rglob("*") if file.suffix in (".parquet", ".avro"))
+    else:
+        files = [path] if path.is_file() else []
+    if not files:
+        raise InvalidRequest("there is no .parquet or .avro file at source_offline_table", field="source_offline_table")
+    if unknown := [file.name for file in files if file.suffix not in (".parquet", ".avro")]:
+        raise InvalidRequest(f"{unknown[0]} is neither a .parquet nor an .avro file", field="source_offline_table")
+    return FileSource(files)
+
+
+def _parquet(file: Path) -> Any:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - large, and only loads of Parquet need it
+        import pyarrow.parquet as pq  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise FailedPrecondition("reading Parquet needs pyarrow: pip install 'chronoserve[lake]'") from missing
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as broken:
+        raise InvalidRequest(f"{file.name} is not a readable Parquet file", field="source_offline_table") from broken
+
+
+def _parquet_batches(file: Path) -> Iterator[list[Row]]:
+    table = _parquet(file)
+    names = table.schema_arrow.names
+    _expect_columns(file, names)
+    columns = ["key_bytes", "value_bytes", *(["ts"] if "ts" in names else [])]
+    for batch in table.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns):
+        keys, found = batch.column("key_bytes").to_pylist(), batch.column("value_bytes").to_pylist()
+        times = batch.column("ts").to_pylist() if "ts" in columns else [None] * len(keys)
+        yield [_row(file, *cells) for cells in zip(keys, found, times, strict=True)]
+
+
+def _avro_batches(file: Path) -> Iterator[list[Row]]:
+    import fastavro  # noqa: PLC0415 - only loads of Avro need it
+
+    with file.open("rb") as stream:
+        try:
+            reader: Any = fastavro.reader(stream)
+            _expect_columns(file, [column["name"] for column in reader.writer_schema["fields"]])
+            rows: list[Row] = []
+            for record in reader:
+                rows.append(_row(file, record["key_bytes"], record["value_bytes"], record.get("ts")))
+                if len(rows) == ROWS_PER_BATCH:
+                    yield rows
+                    rows = []
+        except (ValueError, EOFError, KeyError, TypeError) as broken:
+            raise InvalidRequest(f"{file.name} is not a readable Avro file of records", field="source_offline_table") from broken
+    if rows:
+        yield rows
+
+
+def _expect_columns(file: Path, names: Sequence[str]) -> None:
+    for name in ("key_bytes", "value_bytes"):
+        if name not in names:
+            raise InvalidRequest(f"{file.name} has no column {name}; it has {', '.join(names)}", field="source_offline_table")
+
+
+def _row(file: Path, key: object, value: object, ts: object) -> Row:
+    if not isinstance(key, bytes) or not isinstance(value, bytes):
+        raise InvalidRequest(f"{file.name}: key_bytes and value_bytes must be binary and not null", field="source_offline_table")
+    if ts is not None and not isinstance(ts, int):
+        raise InvalidRequest(f"{file.name}: ts must be epoch milliseconds as an integer", field="source_offline_table")
+    return Row(key, value, ts)

@@ -1,0 +1,161 @@
+"""BulkPut: rows of files into a dataset, with progress that a broken load is continued from."""
+
+import asyncio
+import datetime as dt
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chronoserve.ingest.source import FileSource, Row, open_source
+from chronoserve.kvstore.registry import Clock
+from chronoserve.model.errors import InvalidRequest, KVError, Throttled, Unavailable, WriteOutcomeUnknown
+from chronoserve.service.access import Caller, Verb
+from chronoserve.service.gateway import Gateway, NamedPut
+
+ATTEMPTS_MAX = 6
+"""Tries for the rows of a batch that failed in a way that another try may mend: every put of a load can be replayed."""
+PAUSE_SECONDS = 0.05
+"""Pause before the second try; each further one doubles it."""
+ERRORS_SHOWN_MAX = 10
+BATCH_SECONDS = 30.0
+"""Time limit for one batch of rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to load where. ``partition`` is a date or empty; ``resume_token`` comes from the progress of a broken load."""
+
+    source_table: str
+    dataset: str
+    partition: str = ""
+    resume_token: str = ""
+
+
+@dataclass(slots=True)
+class Progress:
+    """``rows`` count from the start of the source, ``bytes`` and ``rows_a_second`` from the start of this call."""
+
+    rows: int = 0
+    bytes: int = 0
+    rows_a_second: float = 0.0
+    rows_total: int = 0
+    resume_token: str = ""
+    done: bool = False
+    rows_refused: int = 0
+    rows_written: int = 0
+    errors: list[KVError] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a load stands: it is continued only on the rows, and with the default time, that it began with."""
+
+    identity: str
+    row: int
+    default_millis: int
+
+    def token(self) -> str:
+        return f"{self.identity}.{self.default_millis}.{self.row}"
+
+    @classmethod
+    def begin(cls, load: Load, identity: str, now: int) -> "Position":
+        """From ``load.resume_token``, or the start. Raises InvalidRequest where the token is of another load."""
+        if not load.resume_token:
+            return cls(identity, 0, partition_end_millis(load.partition) if load.partition else now)
+        of, *numbers = load.resume_token.split(".")
+        if of != identity or len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+            raise InvalidRequest("resume_token is of another source, dataset or partition, or the source has changed", field="resume_token")
+        return cls(identity, int(numbers[1]), int(numbers[0]))
+
+
+class BulkLoader:
+    """Loads files into datasets. Every row becomes a put with a fixed time, so loading a row again changes nothing."""
+
+    def __init__(self, gateway: Gateway, *, roots: Sequence[Path], clock: Clock) -> None:
+        """``roots``: folders that sources must lie in; empty: any."""
+        self._gateway = gateway
+        self._roots = roots
+        self._clock = clock
+
+    async def run(self, load: Load, caller: Caller | None = None) -> AsyncIterator[Progress]:
+        """The same ``Progress``, brought up to date after each batch, and once more when it is done.
+
+        Raises:
+            InvalidRequest, FailedPrecondition, UnknownDataset, PermissionDenied: nothing was written by this call.
+            Unavailable: a batch could not be written; continue with the last ``resume_token``.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self._gateway.authorize(load.dataset, Verb.ADMIN, deadline=began + BATCH_SECONDS, caller=caller)
+        source = await asyncio.to_thread(open_source, load.source_table, load.partition, self._roots)
+        first = Position.begin(load, await asyncio.to_thread(_identity, source, load), self._clock())
+        progress = Progress(rows=first.row, rows_total=await asyncio.to_thread(source.count), resume_token=load.resume_token)
+        async for rows in _in_thread(lambda: source.batches(first.row)):
+            puts = [_put(load.dataset, row, first.default_millis) for row in rows]
+            refused = await self._write(puts, caller)
+            progress.rows += len(rows)
+            progress.rows_refused += len(refused)
+            progress.rows_written += len(rows) - len(refused)
+            progress.errors += refused[: ERRORS_SHOWN_MAX - len(progress.errors)]
+            progress.bytes += sum(len(put.key) + len(put.value) for put in puts)
+            progress.rows_a_second = (progress.rows - first.row) / max(loop.time() - began, 1e-9)
+            progress.resume_token = Position(first.identity, progress.rows, first.default_millis).token()
+            yield progress
+        progress.done = True
+        yield progress
+
+    async def _write(self, puts: list[NamedPut], caller: Caller | None) -> list[KVError]:
+        """Write one batch; the errors of rows that can never be written.
+
+        Raises:
+            Unavailable: some rows could not be written within ATTEMPTS_MAX tries.
+        """
+        refused: list[KVError] = []
+        loop = asyncio.get_running_loop()
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                results = await self._gateway.multi_put(puts, deadline=loop.time() + BATCH_SECONDS, caller=caller)
+            except (Throttled, Unavailable) as busy:
+                results = [busy] * len(puts)
+            again = []
+            for put, error in zip(puts, results, strict=True):
+                if isinstance(error, (Unavailable, Throttled, WriteOutcomeUnknown)):
+                    again.append(put)
+                elif error is not None:
+                    refused.append(error)
+            if not again:
+                return refused
+            puts = again
+            await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
+        raise Unavailable(f"{len(puts)} rows could not be written; call again with the last resume_token", retry_after=1.0)
+
+
+def partition_end_millis(partition: str) -> int:
+    """The end of the day that a partition holds, in epoch milliseconds UTC: the time of its rows (spec/online-fetch.md §3.3, 4).
+
+    Raises:
+        InvalidRequest: ``partition`` is not a date.
+    """
+    try:
+        day = dt.date.fromisoformat(partition)
+    except ValueError:
+        raise InvalidRequest("partition is a date as yyyy-MM-dd", field="partition") from None
+    end = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), tzinfo=dt.UTC)
+    return int(end.timestamp() * 1000)
+
+
+def _put(dataset: str, row: Row, default_millis: int) -> NamedPut:
+    return NamedPut(dataset, row.key, row.value, default_millis if row.ts_millis is None else row.ts_millis)
+
+
+def _identity(source: FileSource, load: Load) -> str:
+    text = f"{source.fingerprint()}|{load.dataset}|{load.partition}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+async def _in_thread(batches: Callable[[], Iterator[list[Row]]]) -> AsyncIterator[list[Row]]:
+    """A blocking iterator, each step in a thread, so that files are never read on the loop."""
+    iterator = await asyncio.to_thread(lambda: iter(batches()))
+    while (rows := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield rows

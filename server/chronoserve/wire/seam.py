@@ -1,0 +1,175 @@
+"""The one narrow seam between the transport and everything else: ``handler(bytes, context) -> bytes``.
+
+Every method passes here once: it is counted, its caller is identified, its deadline is taken from the call, and whatever
+it raises becomes a status. A native transport would replace this room's neighbours, not the handlers.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from chronoserve.kvstore.layers.metrics import Histogram
+from chronoserve.model.errors import Internal, InvalidRequest, KVError
+from chronoserve.service.access import Caller
+from chronoserve.wire.status import code, status
+
+log = structlog.get_logger("chronoserve.wire")
+
+DEADLINE_MARGIN_SECONDS = 0.002
+"""The server answers this much before the client gives up, so that the client hears the reason."""
+
+STATUS_DETAILS = "grpc-status-details-bin"
+
+Parsed = TypeVar("Parsed", bound=Message)
+
+
+class Context(Protocol):
+    """What the handlers use of grpc.aio.ServicerContext."""
+
+    def time_remaining(self) -> float | None: ...
+    def invocation_metadata(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Seconds that a call has where the client names none, and at most."""
+
+    read_default: float = 1.0
+    write_default: float = 5.0
+    longest: float = 30.0
+
+
+@dataclass(slots=True)
+class MethodMetrics:
+    """Calls of one method by status name, and their time."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    seconds: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(slots=True)
+class InFlight:
+    """Calls under way: drain waits for none."""
+
+    calls: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def enter(self) -> None:
+        self.calls += 1
+
+    def leave(self) -> None:
+        self.calls -= 1
+        if not self.calls:
+            self.idle.set()
+
+    async def wait_idle(self) -> None:
+        while self.calls:
+            self.idle.clear()
+            await self.idle.wait()
+
+
+Identify = Callable[[Context], Awaitable[Caller]]
+"""Names the caller of a call, or raises Unauthenticated."""
+
+
+class Seam:
+    """Wraps handlers for the transport. One a process."""
+
+    def __init__(self, *, deadlines: Deadlines, identify: Identify | None) -> None:
+        """``identify`` None: authentication is off, and handlers get no caller."""
+        self.deadlines = deadlines
+        self.identify = identify
+        self.in_flight = InFlight()
+        self.methods: dict[str, MethodMetrics] = {}
+
+    def deadline(self, context: Context, default: float) -> float:
+        """The call's absolute deadline on the loop's clock, a margin before the client's own."""
+        now = asyncio.get_running_loop().time()
+        remaining = context.time_remaining()
+        if remaining is None:
+            return now + default
+        return now + min(remaining - DEADLINE_MARGIN_SECONDS, self.deadlines.longest)
+
+    async def caller(self, context: Context) -> Caller | None:
+        return None if self.identify is None else await self.identify(context)
+
+    def unary(self, name: str, handler: Callable[[bytes, Any], Awaitable[bytes]]) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A unary method of raw bytes."""
+        metrics = self.methods[name] = MethodMetrics()
+        in_flight = self.in_flight
+
+        async def call(data: bytes, context: Any) -> bytes:
+            began = perf_counter()
+            outcome = "OK"
+            in_flight.enter()
+            try:
+                return await handler(data, context)
+            except BaseException as error:
+                outcome = await _abort(context, error, name)
+                raise
+            finally:
+                in_flight.leave()
+                metrics.calls[outcome] += 1
+                metrics.seconds.observe(perf_counter() - began)
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    def unary_stream(self, name: str, handler: Callable[[bytes, Any], AsyncIterator[bytes]]) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A method that answers a stream of raw bytes."""
+        return grpc.unary_stream_rpc_method_handler(self._streaming(name, handler))
+
+    def stream_stream(self, name: str, handler: Callable[[Any, Any], AsyncIterator[bytes]]) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A bidirectional method of raw bytes."""
+        return grpc.stream_stream_rpc_method_handler(self._streaming(name, handler))
+
+    def _streaming(self, name: str, handler: Callable[[Any, Any], AsyncIterator[bytes]]) -> Callable[[Any, Any], Awaitable[None]]:
+        metrics = self.methods[name] = MethodMetrics()
+        in_flight = self.in_flight
+
+        async def call(request: Any, context: Any) -> None:
+            began = perf_counter()
+            outcome = "OK"
+            in_flight.enter()
+            try:
+                async for reply in handler(request, context):
+                    await context.write(reply)
+            except BaseException as error:
+                outcome = await _abort(context, error, name)
+                raise
+            finally:
+                in_flight.leave()
+                metrics.calls[outcome] += 1
+                metrics.seconds.observe(perf_counter() - began)
+
+        return call
+
+
+async def _abort(context: Any, error: BaseException, method: str) -> str:
+    """End the call with the error's status; returns only for errors that the transport itself must see."""
+    if isinstance(error, (asyncio.CancelledError, grpc.aio.AbortError)):
+        return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "ABORTED"
+    if not isinstance(error, KVError):
+        log.error("a handler failed", method=method, error=type(error).__name__, exc_info=error)
+        error = Internal("the server failed; its log has the details")
+    details = status(error)
+    context.set_trailing_metadata(((STATUS_DETAILS, details.SerializeToString()),))
+    try:
+        await context.abort(code(error), error.message)
+    except grpc.aio.AbortError as aborted:
+        raise aborted from None
+    return code(error).name
+
+
+def parse(message: type[Parsed], data: bytes) -> Parsed:
+    """``data`` as a message. Raises InvalidRequest where it is none."""
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        raise InvalidRequest(f"the request is not a {message.DESCRIPTOR.full_name} message; check that the client's stubs match") from None
