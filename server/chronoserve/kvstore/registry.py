@@ -105,7 +105,8 @@ def backend(scheme: str) -> Backend:
     Raises:
         InvalidRequest: no module has that name, or its driver is not installed; the message says what to install.
     """
-    name = TLS_FORMS.get(scheme, scheme).partition("+")[0]
+    engine = scheme.partition("+")[0]
+    name = TLS_FORMS.get(engine, engine)
     module = f"chronoserve.kvstore.backends.{name}"
     if name.isidentifier() and importlib.util.find_spec(module):
         try:
