@@ -1,0 +1,68 @@
+# The only door, for people and for CI. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+ONLY ?=
+
+.PHONY: help setup run test conformance bench lint type protos clients image engines lock format clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## the virtual environment .venv with everything that tests need, locked by hashes
+
+.venv/.ready: requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "chronoserve needs Python 3.11 or later (PYTHON=python3.12 make setup)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+run: setup ## a real exchange on the embedded store: recorded Chronon bytes in, the same bytes out
+	$(BIN)/chronoserve demo
+
+test: setup ## everything that needs no engine to be installed; the rest is skipped by name
+	$(BIN)/pytest
+
+conformance: setup engines ## the conformance suite on every store
+	$(BIN)/pytest tests/conformance
+
+engines: setup ## install the engines that tests run on (ONLY=redis,cassandra,… for some)
+	$(BIN)/python -m tests.engines $(subst $(comma), ,$(ONLY))
+
+comma := ,
+
+bench: setup ## the benchmark beside its peers; ARGS=--quick for a short one
+	$(BIN)/python -m bench.run $(ARGS)
+
+lint: setup ## ruff, the arrows between rooms, buf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	scripts/buf.sh
+
+type: setup ## mypy, strict
+	$(BIN)/mypy
+
+format: setup ## let ruff put everything in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: setup ## write the Python stubs from protos/
+	scripts/protos.sh
+
+clients: setup ## the clients' own tests
+	$(BIN)/pytest tests/unit/client
+
+lock: setup ## resolve the dependencies again
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
+	  -c requirements/held.txt pyproject.toml --all-extras --group dev -o requirements/dev.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
+	  -c requirements/held.txt -c requirements/dev.lock pyproject.toml --all-extras -o requirements/serve.lock
+
+image: ## the container image (needs Docker or another builder: BUILDER=buildah\ bud)
+	$(or $(BUILDER),docker build) -t chronoserve .
+
+clean: ## remove what make made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
