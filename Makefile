@@ -23,10 +23,10 @@ run: setup ## a real exchange on the embedded store: recorded Chronon bytes in, 
 	$(BIN)/chronoserve demo
 
 test: setup ## everything that needs no engine to be installed; the rest is skipped by name
-	$(BIN)/pytest
+	$(BIN)/pytest $(ARGS)
 
 conformance: setup engines ## the conformance suite on every store
-	$(BIN)/pytest tests/conformance
+	$(BIN)/pytest tests/conformance $(ARGS)
 
 engines: setup ## install the engines that tests run on (ONLY=redis,cassandra,… for some)
 	$(BIN)/python -m tests.engines $(subst $(comma), ,$(ONLY))

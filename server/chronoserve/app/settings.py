@@ -29,9 +29,9 @@ class LimitSettings(Section, frozen=True):
 
     keys_per_call_max: Positive = 10_000
     message_bytes_max: Positive = 4 << 20
-    inflight_calls_max: Positive = 512
+    inflight_calls_max: Positive = 128
     inflight_keys_max: Positive = 200_000
-    streams_per_connection_max: Positive = 64
+    streams_per_connection_max: Positive = 100
     skew_ahead_millis_max: Annotated[int, msgspec.Meta(ge=0)] = 60_000
     read_seconds_default: Seconds = 1.0
     write_seconds_default: Seconds = 5.0

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ POLICY_CHECK_SECONDS = 2.0
 HEALTH_CHECK_SECONDS = 2.0
 """How often the stores are asked for a sign of life, for grpc.health."""
 PR_SET_PDEATHSIG = 1
+GC_ALLOCATIONS = 50_000
+"""Containers made and not yet freed that make the collector look: a few MiB at most."""
 
 
 class Worker:
@@ -112,6 +115,7 @@ async def serve(settings: Settings, *, started: Callable[[Worker], Awaitable[Non
     worker = Worker(settings, await compose(settings))
     try:
         await worker.start()
+        settle_garbage_collector()
         await started(worker)
         await signals.get()
     except BaseException:
@@ -125,6 +129,17 @@ async def serve(settings: Settings, *, started: Callable[[Worker], Awaitable[Non
     await stopping()
     log.info("stopped", drained=drained)
     return 0 if drained else 1
+
+
+def settle_garbage_collector() -> None:
+    """Take what start-up made out of the collector's sight, and let it look less often.
+
+    A batch is thousands of short-lived tuples, which reference counting frees. With the default of 700 allocations the
+    collector walks them several times a call, and that was a third of the cost of a MultiGet of 100 keys.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
 def die_with_parent() -> None:

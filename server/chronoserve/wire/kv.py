@@ -57,7 +57,7 @@ class KVStoreService:
         caller = await self._seam.caller(context) if self._seam.identify else None
         deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
         requests = parse(kv_pb2.MultiGetRequest, data).requests
-        return multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller))
+        return self._bounded(multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller)))
 
     async def get(self, data: bytes, context: Any) -> bytes:
         caller = await self._seam.caller(context) if self._seam.identify else None
@@ -66,14 +66,24 @@ class KVStoreService:
         (result,) = await self._gateway.multi_get((request,), deadline=deadline, caller=caller)
         if isinstance(result, KVError):
             raise result
-        return result
+        return self._bounded(result)
 
     async def stream_multi_get(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         caller = await self._seam.caller(context)
         async for data in messages:
             deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
             requests = parse(kv_pb2.MultiGetRequest, data).requests
-            yield multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller))
+            yield self._bounded(multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller)))
+
+    def _bounded(self, reply: bytes) -> bytes:
+        """``reply``, unless it is larger than a client will take. Raises InvalidRequest with advice."""
+        if len(reply) <= self._message_bytes_max:
+            return reply
+        raise InvalidRequest(
+            f"the answer has {len(reply)} bytes, over the limit of {self._message_bytes_max} for a message: ask for fewer keys, "
+            "or for values after a later time",
+            field="requests",
+        )
 
     # writes
 

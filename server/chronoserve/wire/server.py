@@ -37,7 +37,7 @@ class Transport:
 
     listen: Sequence[str]
     message_bytes_max: int = 4 << 20
-    streams_per_connection_max: int = 64
+    streams_per_connection_max: int = 100
     reuse_port: bool = True
     tls: TLSFiles | None = None
 

@@ -1,6 +1,14 @@
-"""No more work at once than the process can finish in time: the rest is refused at once and told when to come back."""
+"""No more work at once than the process can finish in time: the rest waits a moment, then is told when to come back.
 
+Refusing costs more than half of what serving costs, because the transport is the dearest part of both. Refused at once, a
+client that tries again at once would spend the server on refusals. So a call that finds no place waits for one, newest
+first, because the newest has the most time left; only what found none within ``WAIT_SECONDS_MAX`` is refused. That bounds
+the refusals a second by the calls that can wait (docs/decisions/0006-overload.md).
+"""
+
+import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from chronoserve.kvstore.layers.layer import Layer
@@ -8,8 +16,13 @@ from chronoserve.kvstore.port import GetRequest, GetResult, Key, KVStore, Page, 
 from chronoserve.model.dataset import Dataset
 from chronoserve.model.errors import Throttled
 
+WAIT_SECONDS_MAX = 0.25
+WAITING_CALLS_MAX = 1024
+"""Calls that wait at most; further ones are refused at once."""
 RETRY_AFTER_SECONDS = 0.05
 """Refused callers come back after this much plus up to as much again, so that they do not come back together."""
+
+Waiter = asyncio.Future[None]
 
 
 class Admission(Layer):
@@ -22,42 +35,82 @@ class Admission(Layer):
         self.calls = 0
         self.keys = 0
         self.refused_total = 0
+        self._waiting: OrderedDict[Waiter, int] = OrderedDict()
 
-    def _enter(self, keys: int) -> None:
-        if self.calls >= self.inflight_calls_max or (self.calls and self.keys + keys > self.inflight_keys_max):
-            self.refused_total += 1
-            after = RETRY_AFTER_SECONDS * (1 + random.random())  # noqa: S311 - jitter
-            raise Throttled("the server is at its limit of work under way; try again after the delay given", retry_after=after)
-        self.calls += 1
-        self.keys += keys
+    def _has_place(self, keys: int) -> bool:
+        return self.calls < self.inflight_calls_max and (not self.calls or self.keys + keys <= self.inflight_keys_max)
+
+    async def _enter(self, keys: int, deadline: float) -> None:
+        """Take a place, or wait for one.
+
+        Raises:
+            Throttled: none came free in time.
+        """
+        if self._has_place(keys):
+            self.calls += 1
+            self.keys += keys
+            return
+        if len(self._waiting) >= WAITING_CALLS_MAX:
+            raise self._refusal()
+        loop = asyncio.get_running_loop()
+        place: Waiter = loop.create_future()
+        self._waiting[place] = keys
+        timer = loop.call_at(min(deadline, loop.time() + WAIT_SECONDS_MAX), self._give_up, place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if self._waiting.pop(place, None) is None and not place.cancelled() and place.exception() is None:
+                self._leave(keys)  # the place was given in the very moment of the cancellation
+            raise
+        finally:
+            timer.cancel()
+
+    def _give_up(self, place: Waiter) -> None:
+        self._waiting.pop(place, None)
+        if not place.done():
+            place.set_exception(self._refusal())
+
+    def _refusal(self) -> Throttled:
+        self.refused_total += 1
+        after = RETRY_AFTER_SECONDS * (1 + random.random())  # noqa: S311 - jitter
+        return Throttled("the server is at its limit of work under way; try again after the delay given", retry_after=after)
 
     def _leave(self, keys: int) -> None:
         self.calls -= 1
         self.keys -= keys
+        while self._waiting:
+            place, wanted = next(reversed(self._waiting.items()))
+            if not place.done() and not self._has_place(wanted):
+                return
+            del self._waiting[place]
+            if not place.done():
+                self.calls += 1
+                self.keys += wanted
+                place.set_result(None)
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
-        self._enter(keys := len(requests))
+        await self._enter(keys := len(requests), deadline)
         try:
             return await self.store.multi_get(requests, deadline=deadline)
         finally:
             self._leave(keys)
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:
-        self._enter(keys := len(requests))
+        await self._enter(keys := len(requests), deadline)
         try:
             return await self.store.multi_put(requests, deadline=deadline)
         finally:
             self._leave(keys)
 
     async def delete(self, keys: Sequence[Key], *, deadline: float) -> list[PutResult]:
-        self._enter(count := len(keys))
+        await self._enter(count := len(keys), deadline)
         try:
             return await self.store.delete(keys, deadline=deadline)
         finally:
             self._leave(count)
 
     async def scan(self, dataset: Dataset, token: bytes, *, keys_max: int, bytes_max: int, deadline: float) -> Page:
-        self._enter(keys_max)
+        await self._enter(keys_max, deadline)
         try:
             return await self.store.scan(dataset, token, keys_max=keys_max, bytes_max=bytes_max, deadline=deadline)
         finally:

@@ -1,0 +1,113 @@
+"""``python -m bench.run``: all servers side by side on one Redis, in one run; ``make bench``.
+
+Each server has core 0 for itself, Redis and the client share core 1. Variants are interleaved in rounds and the medians
+compared. A complete run is kept in ``bench/results`` and drawn in ``docs/benchmark.svg``; a quick or partial one is
+kept in ``build/bench`` only.
+"""
+
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench import bars, dataset, grid, machine, report, servers, tools, trials
+from bench.client import LoadClient
+from bench.report import Report
+
+GHZ, OVERLOAD, RESTARTS = "ghz", "overload", "restarts"
+EXPERIMENTS = (*bars.COMPARISONS, GHZ, OVERLOAD, RESTARTS)
+
+PIPE_COLUMNS = 140
+"""Width of the tables where no terminal sets one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What to run, and for how long."""
+
+    experiments: list[str]
+    rounds: int
+    seconds: float
+    overload_seconds: float
+    restarts: int
+
+
+class Bench:
+    """One run: the experiments that were asked for, into one report."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings = settings
+        self._console = console
+        self.report = Report(machine.describe(), asdict(settings))
+
+    def _tell(self, line: str) -> None:
+        self._console.print(f"[dim]{line}[/dim]", highlight=False)
+
+    def run(self, directory: Path) -> None:
+        self._tell("building the load client and the peers")
+        client = LoadClient(tools.load_client())
+        redis = servers.Redis(directory)
+        fleet = servers.Fleet(directory, redis)
+        try:
+            dataset.load_peers(redis.port)
+            self._closed_loops(fleet, client)
+            self._ghz(fleet, directory)
+            fleet.release()
+            self._trials(fleet, client)
+        finally:
+            fleet.release()
+            redis.stop()
+
+    def _closed_loops(self, fleet: servers.Fleet, client: LoadClient) -> None:
+        names = [name for name in self._settings.experiments if name in bars.COMPARISONS]
+        points = [point for name in names for point in bars.COMPARISONS[name].points]
+        self.report.samples = grid.run(fleet, client, points, rounds=self._settings.rounds, seconds=self._settings.seconds, tell=self._tell)
+        self.report.bars += bars.judge(names, self.report.samples)
+
+    def _ghz(self, fleet: servers.Fleet, directory: Path) -> None:
+        if GHZ in self._settings.experiments:
+            for name in (servers.OURS, servers.GO):
+                self._tell(f"ghz: {name}")
+                self.report.ghz.append(trials.ghz(fleet, directory, name, self._settings.seconds))
+
+    def _trials(self, fleet: servers.Fleet, client: LoadClient) -> None:
+        if OVERLOAD in self._settings.experiments:
+            self.report.overload = trials.overload(fleet, client, self._settings.overload_seconds, self._tell)
+            self.report.bars += trials.overload_bars(self.report.overload)
+        if RESTARTS in self._settings.experiments:
+            count = self._settings.restarts
+            self.report.restarts = trials.restarts(fleet, client, self._tell, count=count)
+            self.report.bars += trials.restart_bars(self.report.restarts)
+
+
+@click.command(help=__doc__)
+@click.option("--only", type=click.Choice(EXPERIMENTS), multiple=True, help="Repeatable; default: all.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="Of each round of each variant.")
+@click.option("--overload-seconds", type=click.FloatRange(min=1.0), default=60.0, show_default=True)
+@click.option("--quick", is_flag=True, help="One short round of everything, to see that it works; its figures mean little.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where a bar is missed.")
+def main(*, only: tuple[str, ...], rounds: int, seconds: float, overload_seconds: float, quick: bool, strict: bool) -> None:
+    wanted = [name for name in EXPERIMENTS if not only or name in only]
+    settings = Settings(experiments=wanted, rounds=rounds, seconds=seconds, overload_seconds=overload_seconds, restarts=trials.RESTARTS)
+    if quick:
+        settings = Settings(experiments=wanted, rounds=1, seconds=1.0, overload_seconds=5.0, restarts=2)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    servers.leave_the_servers_core()
+    bench = Bench(settings, console)
+    with tempfile.TemporaryDirectory(prefix="chronoserve-bench-") as directory:
+        bench.run(Path(directory))
+    report.show(bench.report, console)
+    complete = not quick and not only
+    path = report.keep(bench.report, tools.HERE / "results" if complete else tools.ROOT / "build" / "bench")
+    if complete:
+        report.plot(bench.report, tools.ROOT / "docs" / "benchmark.svg")
+    console.print(f"{path}: {len(bench.report.bars)} bars, {bench.report.missed} missed")
+    sys.exit(1 if strict and bench.report.missed else 0)
+
+
+if __name__ == "__main__":
+    main()
