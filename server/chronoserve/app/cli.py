@@ -1,8 +1,9 @@
 """The command ``chronoserve``. Verbs import what they need when they run, so that help is quick."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -12,8 +13,31 @@ from chronoserve.model.errors import KVError
 DEFAULT_STORE = "lmdb://{cwd}/chronoserve-data"
 
 
+LATER = {
+    "bench": "Load a running server and show its rate and latency.",
+    "demo": "A server, Chronon's own recorded bytes, and the same bytes back.",
+    "doctor": "Check configuration, stores, versions and clocks; say what to do.",
+    "kv": "The KV store from a shell: on a server, or on a store's URL.",
+}
+"""Verbs in modules of their name, with their line in the help: nothing of them is imported before they are asked for."""
+
+
 class Commands(click.Group):
     """A group that turns our errors into one line on standard error and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *LATER])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in LATER:
+            return cast("click.Command", getattr(import_module(f"chronoserve.app.{cmd_name}"), cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        room = formatter.width - 6 - max(map(len, self.list_commands(ctx)))
+        eager = {name: command.get_short_help_str(room) for name, command in self.commands.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted({**LATER, **eager}.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
