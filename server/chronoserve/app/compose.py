@@ -12,6 +12,7 @@ from chronoserve.kvstore.layers.coalesce import Coalesce
 from chronoserve.kvstore.layers.deadline import Deadline
 from chronoserve.kvstore.layers.metrics import Metrics
 from chronoserve.kvstore.layers.retry import Retry
+from chronoserve.kvstore.layers.share import Share
 from chronoserve.kvstore.port import KVStore
 from chronoserve.kvstore.registry import open_store
 from chronoserve.kvstore.router import Router
@@ -30,8 +31,9 @@ def layered(store: KVStore, name: str) -> KVStore:
     """A back end with everything that every store needs around it. From the outside in:
 
     1. Deadline first: a call that is already late must not take a place or cost the store anything.
-    2. Coalesce before all that costs per batch: those below see one batch where many callers came together. Inline
-       reads have nothing to share, since they end before another caller can come.
+    2. Sharing before all that costs per batch: duplicates end here, and those below see one batch where many callers
+       came together (Coalesce), or as many as came where the engine's connection merges them anyway (Share). Inline reads
+       have nothing to share, since they end before another caller can come.
     3. Retry outside the breaker: each attempt asks the breaker, so an open one ends the attempts.
     4. Breaker outside the metrics: what it refuses never reached the store and is not the store's latency.
     5. Metrics last: they time the engine and nothing of ours.
@@ -42,7 +44,7 @@ def layered(store: KVStore, name: str) -> KVStore:
     store = Breaker(Metrics(store, name))
     store = Retry(store)
     if not store.capability.reads_inline:
-        store = Coalesce(store)
+        store = Share(store) if store.capability.pipelined else Coalesce(store)
     return Deadline(store)
 
 

@@ -94,7 +94,7 @@ class StoreClient:
 
     async def bulk_put(self, source: str, dataset: str, *, partition: str = "", resume_token: str = "") -> AsyncIterator[BulkProgress]:
         """The loader itself tries a batch again where that may help; nothing else can break off inside one process."""
-        loader = BulkLoader(self._gateway, roots=[], clock=clock)
+        loader = BulkLoader(self._gateway, roots=None, clock=clock)
         with _errors_of_the_client():
             async for progress in loader.run(Load(source, dataset, partition, resume_token)):
                 yield _progress(progress)

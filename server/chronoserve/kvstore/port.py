@@ -63,6 +63,8 @@ class Capability:
     """Batches that may be under way at once; what arrives meanwhile waits and goes out together."""
     reads_inline: bool = False
     """Reads answer without ever suspending: there is nothing to share, wait for or cancel."""
+    pipelined: bool = False
+    """What is handed over in one tick of the loop leaves together anyway: merging batches gains nothing."""
     timed: bool = True
     ttl: bool = True
     scan: bool = True

@@ -1,15 +1,20 @@
 """Several stores behind one port: patterns of dataset names choose the store, batches are split and rejoined in order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
+import structlog
+
 from chronoserve.kvstore.port import GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
 from chronoserve.model.dataset import Dataset, Properties
-from chronoserve.model.errors import FailedPrecondition, KVError
+from chronoserve.model.errors import FailedPrecondition, Internal, KVError, WriteOutcomeUnknown
 
+log = structlog.get_logger("chronoserve.kvstore")
+
+T = TypeVar("T")
 Request = TypeVar("Request", GetRequest, PutRequest, Key)
 Result = TypeVar("Result")
 
@@ -46,27 +51,30 @@ class Router(KVStore):
         Raises:
             FailedPrecondition: no route matches.
         """
-        for route in self.routes:
-            if fnmatchcase(dataset, route.pattern):
-                return route.store
-        raise FailedPrecondition(f"no route of the configuration matches the dataset {dataset}; add one, or a last route for *")
+        name = self._route(dataset)
+        if name is None:
+            raise FailedPrecondition(f"no route of the configuration matches the dataset {dataset}; add one, or a last route for *")
+        return name
+
+    def _route(self, dataset: str) -> str | None:
+        return next((route.store for route in self.routes if fnmatchcase(dataset, route.pattern)), None)
 
     def owner(self, dataset: Dataset) -> KVStore:
         """The store that holds ``dataset``, which has come from this router."""
         return self._only or self._owners[dataset]
 
     async def load_datasets(self, *, deadline: float) -> dict[str, Dataset]:
-        """Of every store, without those that another store shadows by the routes."""
+        """Of every store, without those that the routes send elsewhere or nowhere."""
         found: dict[str, Dataset] = {}
-        for datasets in await asyncio.gather(*(self.load_store(name, deadline=deadline) for name in self.stores)):
+        for datasets in await _all(self.load_store(name, deadline=deadline) for name in self.stores):
             found.update(datasets)
         return found
 
     async def load_store(self, name: str, *, deadline: float) -> dict[str, Dataset]:
-        """The datasets of the store named ``name``, without those that another store shadows by the routes."""
+        """The datasets of the store named ``name``, without those that the routes send elsewhere or nowhere."""
         store = self.stores[name]
         found = await store.load_datasets(deadline=deadline)
-        mine = {each: dataset for each, dataset in found.items() if self.store_name(each) == name}
+        mine = {each: dataset for each, dataset in found.items() if self._route(each) == name}
         self._owners.update(dict.fromkeys(mine.values(), store))
         return mine
 
@@ -79,19 +87,23 @@ class Router(KVStore):
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         if self._only is not None:
             return await self._only.multi_get(requests, deadline=deadline)
-        return await self._split(requests, lambda store, part: store.multi_get(part, deadline=deadline))
+        return await self._split(requests, lambda store, part: store.multi_get(part, deadline=deadline), Internal)
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:
         if self._only is not None:
             return await self._only.multi_put(requests, deadline=deadline)
-        return await self._split(requests, lambda store, part: store.multi_put(part, deadline=deadline))
+        return await self._split(requests, lambda store, part: store.multi_put(part, deadline=deadline), WriteOutcomeUnknown)
 
     async def delete(self, keys: Sequence[Key], *, deadline: float) -> list[PutResult]:
-        return await self._split(keys, lambda store, part: store.delete(part, deadline=deadline))
+        return await self._split(keys, lambda store, part: store.delete(part, deadline=deadline), WriteOutcomeUnknown)
 
     async def _split(
-        self, requests: Sequence[Request], call: Callable[[KVStore, Sequence[Request]], Awaitable[list[Result]]]
+        self,
+        requests: Sequence[Request],
+        call: Callable[[KVStore, Sequence[Request]], Awaitable[list[Result]]],
+        defect: type[KVError],
     ) -> list[Result]:
+        """Ask each store for its part. A store that breaks answers ``defect`` for its own items and spoils no other's."""
         positions: dict[KVStore, list[int]] = {}
         for at, request in enumerate(requests):
             positions.setdefault(self.owner(request[0]), []).append(at)
@@ -105,6 +117,9 @@ class Router(KVStore):
                 answers = await call(store, [requests[at] for at in places])
             except KVError as error:
                 answers = [error] * len(places)  # type: ignore[list-item]
+            except Exception as broken:
+                log.exception("a store failed", error=type(broken).__name__)
+                answers = [defect("the store failed; the server's log has the details")] * len(places)  # type: ignore[list-item]
             for at, answer in zip(places, answers, strict=True):
                 results[at] = answer
 
@@ -117,8 +132,16 @@ class Router(KVStore):
         return await self.owner(dataset).scan(dataset, token, keys_max=keys_max, bytes_max=bytes_max, deadline=deadline)
 
     async def check(self, *, deadline: float) -> None:
-        await asyncio.gather(*(store.check(deadline=deadline) for store in self.stores.values()))
+        await _all(store.check(deadline=deadline) for store in self.stores.values())
 
     async def close(self) -> None:
-        for store in self.stores.values():
-            await store.close()
+        await _all(store.close() for store in self.stores.values())
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Every call's result; the first error of them, but only when all have ended: none is left behind."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]

@@ -325,6 +325,7 @@ async def _capability(routes: Routes, deadline: float) -> Capability:
         multi_get_keys_max=10 * MGET_KEYS_MAX,
         multi_put_keys_max=PUTS_MAX,
         inflight_batches_max=BATCHES_MAX,
+        pipelined=True,
         durable=durable,
         durability=words,
         linearizable=not routes.replicated,

@@ -3,6 +3,7 @@
 import asyncio
 import enum
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from chronoserve.kvstore.layers.layer import Layer, bytes_read
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, PutRequest, PutResult
@@ -13,6 +14,9 @@ FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 0.5
 """How long an open breaker refuses before it lets one batch try."""
 
+PATIENCE_SECONDS = 0.1
+"""A batch that had less time than this says nothing of the store when it runs out: one hasty caller must not cut off the rest."""
+
 STORE_FAILURES = (Unavailable, DeadlinePassed, WriteOutcomeUnknown)
 """Errors that speak of the store's health; a refused key or a corrupt value does not."""
 
@@ -21,6 +25,13 @@ class State(enum.Enum):
     CLOSED = "closed"
     OPEN = "open"
     PROBING = "probing"
+
+
+class Attempt(NamedTuple):
+    """A batch that the breaker let pass: when, on the loop's clock, and whether its outcome decides."""
+
+    began: float
+    probe: bool
 
 
 class Breaker(Layer):
@@ -33,60 +44,67 @@ class Breaker(Layer):
         self._failures = 0
         self._try_at = 0.0
 
-    def _enter(self) -> None:
-        if self.state is State.CLOSED:
-            return
-        now = asyncio.get_running_loop().time()
-        if self.state is State.PROBING or now < self._try_at:
-            wait = max(self._try_at - now, 0.01)
-            raise Unavailable("the store has been failing and is not asked for a moment", retry_after=wait)
-        self.state = State.PROBING
-
-    def _succeeded(self) -> None:
-        self._failures = 0
-        self.state = State.CLOSED
-
-    def _failed(self) -> None:
-        self._failures += 1
-        if self.state is State.PROBING or self._failures >= FAILURES_TO_OPEN:
-            if self.state is not State.OPEN:
-                self.opened_total += 1
-            self.state = State.OPEN
-            self._try_at = asyncio.get_running_loop().time() + OPEN_SECONDS
-
-    def _abandoned(self) -> None:
-        """A cancelled probe has no outcome: the next call probes again."""
-        if self.state is State.PROBING:
-            self.state = State.OPEN
-
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
-        self._enter()
+        attempt = self._enter()
         try:
             results = await self.store.multi_get(requests, deadline=deadline)
-        except STORE_FAILURES:
-            self._failed()
-            raise
-        except BaseException:
-            self._abandoned()
+        except BaseException as error:
+            self._raised(attempt, error, deadline)
             raise
         if bytes_read(results) is None and all(isinstance(result, STORE_FAILURES) for result in results):
-            self._failed()
+            self._failed(attempt, deadline)
         else:
             self._succeeded()
         return results
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:
-        self._enter()
+        attempt = self._enter()
         try:
             results = await self.store.multi_put(requests, deadline=deadline)
-        except STORE_FAILURES:
-            self._failed()
-            raise
-        except BaseException:
-            self._abandoned()
+        except BaseException as error:
+            self._raised(attempt, error, deadline)
             raise
         if results and all(isinstance(result, STORE_FAILURES) for result in results):
-            self._failed()
+            self._failed(attempt, deadline)
         else:
             self._succeeded()
         return results
+
+    def _enter(self) -> Attempt:
+        now = asyncio.get_running_loop().time()
+        if self.state is State.CLOSED:
+            return Attempt(now, False)
+        if self.state is State.PROBING or now < self._try_at:
+            wait = max(self._try_at - now, 0.01)
+            raise Unavailable("the store has been failing and is not asked for a moment", retry_after=wait)
+        self.state = State.PROBING
+        return Attempt(now, True)
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        self.state = State.CLOSED
+
+    def _raised(self, attempt: Attempt, error: BaseException, deadline: float) -> None:
+        """The layers above cancel what has not answered by its deadline, so a cancelled batch may be a silent store's."""
+        silent = isinstance(error, asyncio.CancelledError) and asyncio.get_running_loop().time() >= deadline
+        if silent or isinstance(error, STORE_FAILURES):
+            self._failed(attempt, deadline)
+        else:
+            self._abandoned(attempt)
+
+    def _failed(self, attempt: Attempt, deadline: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= deadline and now - attempt.began < PATIENCE_SECONDS:
+            self._abandoned(attempt)
+            return
+        self._failures += 1
+        if attempt.probe or self._failures >= FAILURES_TO_OPEN:
+            if self.state is not State.OPEN:
+                self.opened_total += 1
+            self.state = State.OPEN
+            self._try_at = now + OPEN_SECONDS
+
+    def _abandoned(self, attempt: Attempt) -> None:
+        """A probe without an outcome: the next call probes again."""
+        if attempt.probe and self.state is State.PROBING:
+            self.state = State.OPEN

@@ -11,9 +11,13 @@ import asyncio
 from collections.abc import Sequence
 from itertools import chain
 
+import structlog
+
 from chronoserve.kvstore.layers.layer import Layer
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore
-from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable
+from chronoserve.model.errors import DeadlinePassed, Internal, KVError, Unavailable
+
+log = structlog.get_logger("chronoserve.kvstore")
 
 FLIGHT_KEYS_MAX = 10_000
 """Keys that board one flight before the next one opens."""
@@ -38,20 +42,27 @@ class Caller:
 class Flight:
     """The callers of one read of the store. It ends early when none of them waits any longer."""
 
-    __slots__ = ("callers", "task", "timer", "waiting")
+    __slots__ = ("begun", "callers", "task", "timer", "waiting")
 
     def __init__(self, callers: list[Caller]) -> None:
         self.callers = callers
         self.waiting = len(callers)
+        self.begun = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         for caller in callers:
             caller.flight = self
 
     def leave(self) -> None:
-        """A caller was cancelled."""
+        """A caller does not wait any longer: it was cancelled, or its deadline has passed."""
         self.waiting -= 1
-        if not self.waiting and self.task is not None:
+        if not self.waiting:
+            self.end()
+
+    def end(self) -> None:
+        """Stop the read. One that has not begun finds that nobody waits: a task cancelled before its first step never runs."""
+        self.waiting = 0
+        if self.begun and self.task is not None:
             self.task.cancel()
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -96,6 +107,8 @@ class Coalesce(Layer):
         super().__init__(store)
         self._boarding: list[Caller] = []
         self._departure: asyncio.Handle | None = None
+        self._gives_up_at = 0.0
+        """When those who board without room are looked at next; 0 while they are about to depart."""
         self._flights: set[Flight] = set()
         self._closed = False
 
@@ -107,16 +120,20 @@ class Coalesce(Layer):
         self._boarding.append(caller)
         if self._departure is None:
             self._departure = loop.call_soon(self._depart, loop)
+        elif deadline < self._gives_up_at:
+            self._departure.cancel()
+            self._give_up_at(deadline, loop)
         try:
             return await caller.answer
         except asyncio.CancelledError:
-            if caller.flight is not None:
+            if caller.flight is not None and caller.answer.cancelled():
                 caller.flight.leave()
             raise
 
     def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start flights with those who have boarded and still wait, as long as there is room in the air."""
         self._departure = None
+        self._gives_up_at = 0.0
         waiting = [caller for caller in self._boarding if not caller.answer.done()]
         at = 0
         while at < len(waiting) and len(self._flights) < self.capability.inflight_batches_max:
@@ -130,7 +147,11 @@ class Coalesce(Layer):
             flight.task = loop.create_task(self._fly(flight))
         self._boarding = waiting[at:]
         if self._boarding:
-            self._departure = loop.call_at(min(caller.deadline for caller in self._boarding), self._give_up, loop)
+            self._give_up_at(min(caller.deadline for caller in self._boarding), loop)
+
+    def _give_up_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._gives_up_at = deadline
+        self._departure = loop.call_at(deadline, self._give_up, loop)
 
     def _give_up(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer those whose time ran out before there was room, then see whether there is room now."""
@@ -141,7 +162,10 @@ class Coalesce(Layer):
         self._depart(loop)
 
     async def _fly(self, flight: Flight) -> None:
+        flight.begun = True
         try:
+            if flight.waiting <= 0:
+                return
             callers = flight.callers
             requests = callers[0].requests if len(callers) == 1 else list(chain.from_iterable(caller.requests for caller in callers))
             distinct = dict.fromkeys(requests)
@@ -156,10 +180,9 @@ class Coalesce(Layer):
         except asyncio.CancelledError:
             flight.crash(Unavailable("the read was cancelled"))
             raise
-        except Exception as defect:  # noqa: BLE001 - a defect of the store below reaches every caller
-            for caller in flight.callers:
-                if not caller.answer.done():
-                    caller.answer.set_exception(defect)
+        except Exception as defect:
+            log.exception("a store failed during a read", error=type(defect).__name__)
+            flight.crash(Internal("the store failed during the read; the server's log has the details"))
         finally:
             self._landed(flight)
 
@@ -171,6 +194,7 @@ class Coalesce(Layer):
             if self._departure is not None:
                 self._departure.cancel()
             loop = asyncio.get_running_loop()
+            self._gives_up_at = 0.0
             self._departure = loop.call_soon(self._depart, loop)
 
     async def close(self) -> None:
@@ -180,7 +204,8 @@ class Coalesce(Layer):
         for caller in self._boarding:
             caller.land([Unavailable("the store is closing")] * len(caller.requests))
         tasks = [flight.task for flight in self._flights if flight.task is not None]
-        for task in tasks:
-            task.cancel()
+        for flight in self._flights:
+            flight.crash(Unavailable("the store is closing"))
+            flight.end()
         await asyncio.gather(*tasks, return_exceptions=True)
         await super().close()

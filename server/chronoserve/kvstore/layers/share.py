@@ -1,0 +1,104 @@
+"""Each distinct key is read once, for stores that send together what is handed to them in one tick of the loop.
+
+Such a store (``Capability.pipelined``) gains nothing from merging the batches of several callers, and merging costs a
+task and a timer for each. So every call goes to the store as it is, without its duplicates; only a key that another call
+has handed over *in this very tick* is not asked again but taken from that call's answer. What was handed over earlier may
+have left already, and is never joined (docs/decisions/0004-single-flight.md).
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from chronoserve.kvstore.layers.layer import Layer
+from chronoserve.kvstore.port import GetRequest, GetResult, KVStore
+from chronoserve.model.errors import DeadlinePassed, KVError
+
+Answers = dict[GetRequest, GetResult]
+
+
+class Asked:
+    """One call to the store: who else waits for its answers."""
+
+    __slots__ = ("deadline", "waiting")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.waiting: list[asyncio.Future[Answers | None]] = []
+
+    def answered(self, answers: Answers | None) -> None:
+        """Hand ``answers`` to those who wait; None: the call ended without any."""
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(answers)
+
+
+class Share(Layer):
+    """Drops duplicate keys within a call and shares keys between the calls of one tick; writes pass."""
+
+    def __init__(self, store: KVStore) -> None:
+        super().__init__(store)
+        self._this_tick: dict[GetRequest, Asked] = {}
+
+    async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        asked = Asked(deadline)
+        distinct = dict.fromkeys(requests, asked)
+        this_tick = self._this_tick
+        if not this_tick:
+            asyncio.get_running_loop().call_soon(this_tick.clear)
+        elif not this_tick.keys().isdisjoint(distinct):
+            return await self._shared(requests, distinct, deadline)
+        this_tick.update(distinct)
+        if len(distinct) == len(requests):
+            results = await self._ask(requests, asked)
+            if asked.waiting:
+                asked.answered(dict(zip(requests, results, strict=True)))
+            return results
+        answers = dict(zip(distinct, await self._ask(list(distinct), asked), strict=True))
+        asked.answered(answers)
+        return list(map(answers.__getitem__, requests))
+
+    async def _ask(self, requests: Sequence[GetRequest], asked: Asked) -> list[GetResult]:
+        try:
+            return await self.store.multi_get(requests, deadline=asked.deadline)
+        except BaseException:
+            asked.answered(None)
+            raise
+
+    async def _shared(self, requests: Sequence[GetRequest], distinct: dict[GetRequest, Asked], deadline: float) -> list[GetResult]:
+        """Ask for what nobody has asked for in this tick, and take the rest from those who have."""
+        loop = asyncio.get_running_loop()
+        waits: dict[Asked, asyncio.Future[Answers | None]] = {}
+        others: dict[GetRequest, Asked] = {}
+        for request in distinct:
+            theirs = self._this_tick.get(request)
+            if theirs is not None:
+                others[request] = theirs
+                if theirs not in waits:
+                    waits[theirs] = loop.create_future()
+                    theirs.waiting.append(waits[theirs])
+        own = [request for request in distinct if request not in others]
+        answers: Answers = {}
+        if own:
+            asked = distinct[own[0]]
+            self._this_tick.update(dict.fromkeys(own, asked))
+            answers = dict(zip(own, await self._ask(own, asked), strict=True))
+            asked.answered(answers)
+        for theirs, wait in waits.items():
+            answers.update(await self._take(wait, [request for request, whose in others.items() if whose is theirs], deadline))
+        return list(map(answers.__getitem__, requests))
+
+    async def _take(self, wait: "asyncio.Future[Answers | None]", wanted: list[GetRequest], deadline: float) -> Answers:
+        """The answers of another call; what that call had no time for, or gave up, is asked for again."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                found = await wait
+        except TimeoutError:
+            return dict.fromkeys(wanted, DeadlinePassed("the store did not answer in time"))
+        taken = {} if found is None else {request: found[request] for request in wanted}
+        again = [request for request in wanted if isinstance(taken.get(request, DeadlinePassed("")), DeadlinePassed)]
+        if again:
+            try:
+                taken.update(zip(again, await self.store.multi_get(again, deadline=deadline), strict=True))
+            except KVError as error:
+                taken.update(dict.fromkeys(again, error))
+        return taken
