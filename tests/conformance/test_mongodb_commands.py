@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from chronoserve.kvstore.backends.mongodb import MongoDBStore
-from chronoserve.kvstore.mongodb_connection import connect, make_indexes
+from chronoserve.kvstore.backends.mongodb.connection import connect, make_indexes
+from chronoserve.kvstore.backends.mongodb.store import MongoDBStore
 from chronoserve.kvstore.port import KVStore
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model.dataset import Kind

@@ -16,7 +16,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import cast
 
-from chronoserve.kvstore.backends.lmdb import LMDBStore
+from chronoserve.kvstore.backends.lmdb.store import LMDBStore
 from chronoserve.kvstore.port import PutRequest, PutResult
 from chronoserve.kvstore.registry import Clock, open_store
 from chronoserve.model import values

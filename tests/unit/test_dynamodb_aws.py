@@ -13,7 +13,7 @@ from aiohttp import web
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from chronoserve.kvstore.aws import Caller, Identity, Refused, Service, Signer, chain_identity, fixed_identity
+from chronoserve.kvstore.backends.dynamodb.aws import Caller, Identity, Refused, Service, Signer, chain_identity, fixed_identity
 from chronoserve.model.errors import DeadlinePassed, FailedPrecondition, KVError, Unavailable, WriteOutcomeUnknown
 from chronoserve.testing.clock import ManualClock
 

@@ -9,8 +9,8 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronoserve.kvstore import dynamodb_layout as layout
-from chronoserve.kvstore.backends.dynamodb import BATCH_GET_REPLY, BATCH_WRITE_REPLY, ITEMS_REPLY
+from chronoserve.kvstore.backends.dynamodb import layout
+from chronoserve.kvstore.backends.dynamodb.store import BATCH_GET_REPLY, BATCH_WRITE_REPLY, ITEMS_REPLY
 from chronoserve.kvstore.port import PutRequest
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Kind, Properties

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from chronoserve.kvstore.aws import Caller, Refused
-from chronoserve.kvstore.backends import dynamodb
-from chronoserve.kvstore.backends.dynamodb import DynamoDBStore, Patience
+from chronoserve.kvstore.backends.dynamodb import store as dynamodb
+from chronoserve.kvstore.backends.dynamodb.aws import Caller, Refused
+from chronoserve.kvstore.backends.dynamodb.store import DynamoDBStore, Patience
 from chronoserve.kvstore.port import GetRequest, PutRequest
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model import values

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chronoserve.kvstore.backends.lmdb import LMDBStore
-from chronoserve.kvstore.lmdb_rows import Verdict
+from chronoserve.kvstore.backends.lmdb.rows import Verdict
+from chronoserve.kvstore.backends.lmdb.store import LMDBStore
 from chronoserve.kvstore.port import GetRequest, PutRequest
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Kind, Properties

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chronoserve.kvstore.lmdb_rows import Verdict
+from chronoserve.kvstore.backends.lmdb.rows import Verdict
 from chronoserve.model import values
 from tests.unit.lmdb_child import deadline, opened, start, value_of
 

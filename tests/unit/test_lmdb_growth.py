@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chronoserve.kvstore.backends.lmdb import LMDBStore
-from chronoserve.kvstore.lmdb_rows import Verdict
+from chronoserve.kvstore.backends.lmdb.rows import Verdict
+from chronoserve.kvstore.backends.lmdb.store import LMDBStore
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import FailedPrecondition, Throttled

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 from pathlib import Path
 
-from chronoserve.kvstore.lmdb_rows import Verdict
+from chronoserve.kvstore.backends.lmdb.rows import Verdict
 from chronoserve.model.dataset import Kind, Properties
 from chronoserve.testing.conformance import eventually
 from tests.unit.lmdb_child import a_put, deadline, machine_clock, opened, put, start

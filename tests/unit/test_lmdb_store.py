@@ -9,9 +9,9 @@ import lmdb
 import pytest
 import xxhash
 
-from chronoserve.kvstore.backends import lmdb as backend
-from chronoserve.kvstore.backends.lmdb import LMDBStore
-from chronoserve.kvstore.lmdb_rows import KEY_BYTES_MAX, NEVER_BYTES, SWEEP_ROWS_MAX, Keyspace, Verdict
+from chronoserve.kvstore.backends.lmdb import store as backend
+from chronoserve.kvstore.backends.lmdb.rows import KEY_BYTES_MAX, NEVER_BYTES, SWEEP_ROWS_MAX, Keyspace, Verdict
+from chronoserve.kvstore.backends.lmdb.store import LMDBStore
 from chronoserve.kvstore.registry import StoreURL, open_store
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Kind, Properties
@@ -94,7 +94,7 @@ async def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_urls_name_directories(url: str, directory: str) -> None:
-    assert backend._directory(StoreURL.parse(url)) == Path(directory)
+    assert backend.directory_of(StoreURL.parse(url)) == Path(directory)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import lmdb
 import pytest
 
-from chronoserve.kvstore import lmdb_writer
-from chronoserve.kvstore.backends.lmdb import LMDBStore
+from chronoserve.kvstore.backends.lmdb import writer as lmdb_writer
+from chronoserve.kvstore.backends.lmdb.store import LMDBStore
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import DeadlinePassed, Internal, KVError, Throttled, Unavailable, WriteOutcomeUnknown
 from chronoserve.testing.conformance import eventually

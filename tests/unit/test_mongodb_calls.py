@@ -17,7 +17,7 @@ from pymongo.errors import (
 )
 from pymongo.monitoring import CommandStartedEvent
 
-from chronoserve.kvstore.mongodb_calls import Calls, SentWrites, read_failure, refusal, write_failure
+from chronoserve.kvstore.backends.mongodb.calls import Calls, SentWrites, read_failure, refusal, write_failure
 from chronoserve.model.errors import (
     CorruptValue,
     DeadlinePassed,

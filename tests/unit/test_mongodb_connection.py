@@ -3,8 +3,8 @@
 import pytest
 from pymongo.read_preferences import SecondaryPreferred
 
-from chronoserve.kvstore.backends.mongodb import capability_of
-from chronoserve.kvstore.mongodb_connection import connect
+from chronoserve.kvstore.backends.mongodb.connection import connect
+from chronoserve.kvstore.backends.mongodb.store import capability_of
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model.errors import InvalidRequest
 

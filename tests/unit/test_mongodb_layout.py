@@ -7,7 +7,7 @@ from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronoserve.kvstore import mongodb_layout as layout
+from chronoserve.kvstore.backends.mongodb import layout
 from chronoserve.kvstore.port import PutRequest
 from chronoserve.model.dataset import DATASET_NAME, Dataset, Kind, Properties
 from chronoserve.model.errors import CorruptValue, FailedPrecondition

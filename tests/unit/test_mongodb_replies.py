@@ -12,7 +12,7 @@ from typing import Any
 import bson
 import pytest
 
-from chronoserve.kvstore.backends.mongodb import CONTESTED_ROUNDS_MAX, open_store
+from chronoserve.kvstore.backends.mongodb.store import CONTESTED_ROUNDS_MAX, open_store
 from chronoserve.kvstore.port import KVStore, PutRequest
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model.dataset import Dataset, Kind, Properties

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from chronoserve.kvstore import redis_connection
-from chronoserve.kvstore.redis_connection import Connection, Outcome, Refusal, pack, refused
+from chronoserve.kvstore.backends.redis import connection as redis_connection
+from chronoserve.kvstore.backends.redis.connection import Connection, Outcome, Refusal, pack, refused
 from chronoserve.model.errors import CorruptValue, DeadlinePassed, Internal, KVError, Throttled, Unavailable, WriteOutcomeUnknown
 
 

@@ -5,10 +5,8 @@ from binascii import crc_hqx
 
 import pytest
 
-from chronoserve.kvstore.backends.redis import describe_durability, open_store
-from chronoserve.kvstore.port import PutRequest
-from chronoserve.kvstore.redis_connection import pack
-from chronoserve.kvstore.redis_layout import (
+from chronoserve.kvstore.backends.redis.connection import pack
+from chronoserve.kvstore.backends.redis.layout import (
     BulkHeads,
     decode_properties,
     encode_properties,
@@ -17,6 +15,8 @@ from chronoserve.kvstore.redis_layout import (
     mget_command,
     timed_values,
 )
+from chronoserve.kvstore.backends.redis.store import describe_durability, open_store
+from chronoserve.kvstore.port import PutRequest
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Kind, Properties

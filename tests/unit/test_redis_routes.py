@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chronoserve.kvstore.redis_connection import pack
-from chronoserve.kvstore.redis_node import Access, Address, Node, at, named_by_sentinel
-from chronoserve.kvstore.redis_routes import SLOTS, Cluster
+from chronoserve.kvstore.backends.redis.connection import pack
+from chronoserve.kvstore.backends.redis.node import Access, Address, Node, at, named_by_sentinel
+from chronoserve.kvstore.backends.redis.routes import SLOTS, Cluster
 from chronoserve.model.errors import DeadlinePassed, FailedPrecondition, KVError, Unavailable
 from chronoserve.testing.conformance import eventually
 

@@ -6,11 +6,11 @@ from typing import cast
 import msgspec
 import pytest
 
+from chronoserve.kvstore.backends.redis.connection import Refusal, Reply
+from chronoserve.kvstore.backends.redis.layout import key_prefix
+from chronoserve.kvstore.backends.redis.node import Node
+from chronoserve.kvstore.backends.redis.scan import COUNT_LEAST, LEFTOVER_KEYS_MAX, Scan
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, Page
-from chronoserve.kvstore.redis_connection import Refusal, Reply
-from chronoserve.kvstore.redis_layout import key_prefix
-from chronoserve.kvstore.redis_node import Node
-from chronoserve.kvstore.redis_scan import COUNT_LEAST, LEFTOVER_KEYS_MAX, Scan
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import InvalidRequest, Unavailable
 

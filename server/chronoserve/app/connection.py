@@ -96,9 +96,9 @@ def embedded_directory(url: str) -> Path | None:
     parsed = StoreURL.parse(url)
     if parsed.scheme != "lmdb":
         return None
-    from chronoserve.kvstore.backends.lmdb import _directory
+    from chronoserve.kvstore.backends.lmdb.store import directory_of
 
-    return _directory(parsed)
+    return directory_of(parsed)
 
 
 def _expect_store(url: str) -> None:

@@ -2,7 +2,7 @@
 
 LATEST keys are read by BatchGetItem and written by a conditional PutItem, TIMED ones are read by one Query a key. What
 DynamoDB leaves unprocessed is asked for again until the deadline and is an error then, never a miss (K8).
-The layout is ``chronoserve.kvstore.dynamodb_layout``.
+The layout is ``chronoserve.kvstore.backends.dynamodb.layout``.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import msgspec
 
-from chronoserve.kvstore import dynamodb_layout as layout
-from chronoserve.kvstore.aws import Caller, Identity, Refused, Service, chain_identity, fixed_identity
-from chronoserve.kvstore.dynamodb_layout import Address, Body, Item, Place
+from chronoserve.kvstore.backends.dynamodb import layout
+from chronoserve.kvstore.backends.dynamodb.aws import Caller, Identity, Refused, Service, chain_identity, fixed_identity
+from chronoserve.kvstore.backends.dynamodb.layout import Address, Body, Item, Place
 from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Properties

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from ssl import SSLContext, SSLError
 
+from chronoserve.kvstore.backends.redis.connection import Connection, Outcome, Refusal, Reply, pack, refused
 from chronoserve.kvstore.port import remaining
-from chronoserve.kvstore.redis_connection import Connection, Outcome, Refusal, Reply, pack, refused
 from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable
 
 REDIAL_SECONDS = (0.2, 0.3)

@@ -18,9 +18,9 @@ from typing import Any
 
 import structlog
 
-from chronoserve.kvstore import lmdb_rows
-from chronoserve.kvstore.lmdb_environment import Environment, Settings, T, Work
-from chronoserve.kvstore.lmdb_rows import Tables, Txn
+from chronoserve.kvstore.backends.lmdb import rows as lmdb_rows
+from chronoserve.kvstore.backends.lmdb.environment import Environment, Settings, T, Work
+from chronoserve.kvstore.backends.lmdb.rows import Tables, Txn
 from chronoserve.kvstore.registry import Clock
 from chronoserve.model.errors import DeadlinePassed, FailedPrecondition, Internal, KVError, Throttled, Unavailable, WriteOutcomeUnknown
 

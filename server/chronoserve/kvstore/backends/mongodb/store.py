@@ -1,6 +1,6 @@
 """``mongodb://`` and ``mongodb+srv://``: MongoDB from 4.4, and what speaks its protocol.
 
-What is stored is in ``kvstore/mongodb_layout.py`` and docs/reference/stores/mongodb.md.
+What is stored is in ``kvstore/backends/mongodb/layout.py`` and docs/reference/stores/mongodb.md.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from typing import Any, ClassVar, TypeVar
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from chronoserve.kvstore import mongodb_layout as layout
-from chronoserve.kvstore.mongodb_calls import DUPLICATE_KEY, refusal
-from chronoserve.kvstore.mongodb_connection import Databases, connect, is_ferretdb_1, make_indexes
-from chronoserve.kvstore.mongodb_layout import Document, Row
+from chronoserve.kvstore.backends.mongodb import layout
+from chronoserve.kvstore.backends.mongodb.calls import DUPLICATE_KEY, refusal
+from chronoserve.kvstore.backends.mongodb.connection import Databases, connect, is_ferretdb_1, make_indexes
+from chronoserve.kvstore.backends.mongodb.layout import Document, Row
 from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Properties

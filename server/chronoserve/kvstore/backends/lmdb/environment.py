@@ -21,7 +21,7 @@ from typing import Final, NoReturn, TypeVar
 
 import lmdb
 
-from chronoserve.kvstore.lmdb_rows import LAYOUT, Tables, Txn
+from chronoserve.kvstore.backends.lmdb.rows import LAYOUT, Tables, Txn
 from chronoserve.model.errors import CorruptValue, FailedPrecondition, Internal, KVError, Throttled, Unavailable, WriteOutcomeUnknown
 
 T = TypeVar("T")

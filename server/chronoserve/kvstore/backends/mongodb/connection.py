@@ -11,9 +11,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, OperationFailure
 
-from chronoserve.kvstore import mongodb_layout as layout
-from chronoserve.kvstore.mongodb_calls import Calls, SentWrites
-from chronoserve.kvstore.mongodb_layout import Document
+from chronoserve.kvstore.backends.mongodb import layout
+from chronoserve.kvstore.backends.mongodb.calls import Calls, SentWrites
+from chronoserve.kvstore.backends.mongodb.layout import Document
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model.errors import InvalidRequest
 

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from chronoserve.kvstore.backends.redis.connection import Refusal, pack, refused
+from chronoserve.kvstore.backends.redis.layout import key_prefix
+from chronoserve.kvstore.backends.redis.node import Node
 from chronoserve.kvstore.port import KVStore, Page
-from chronoserve.kvstore.redis_connection import Refusal, pack, refused
-from chronoserve.kvstore.redis_layout import key_prefix
-from chronoserve.kvstore.redis_node import Node
 from chronoserve.model.dataset import Dataset
 from chronoserve.model.errors import InvalidRequest, KVError
 

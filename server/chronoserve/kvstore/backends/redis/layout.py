@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from hashlib import sha1
 from struct import Struct
 
+from chronoserve.kvstore.backends.redis.connection import pack
 from chronoserve.kvstore.port import PutRequest
-from chronoserve.kvstore.redis_connection import pack
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import CorruptValue
 

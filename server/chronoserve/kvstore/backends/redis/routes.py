@@ -7,8 +7,8 @@ from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from chronoserve.kvstore.redis_connection import Outcome, Refusal, Reply, pack, refused
-from chronoserve.kvstore.redis_node import Access, Address, Node, at
+from chronoserve.kvstore.backends.redis.connection import Outcome, Refusal, Reply, pack, refused
+from chronoserve.kvstore.backends.redis.node import Access, Address, Node, at
 from chronoserve.model.errors import InvalidRequest, KVError, Unavailable
 
 SLOTS = 16384

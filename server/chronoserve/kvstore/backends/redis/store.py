@@ -1,6 +1,6 @@
 """``redis://``, ``rediss://`` (TLS), ``redis+sentinel://`` and ``redis+cluster://``: Redis from 7.0 and Valkey.
 
-What is stored is in ``kvstore/redis_layout.py`` and docs/reference/stores/redis.md.
+What is stored is in ``kvstore/backends/redis/layout.py`` and docs/reference/stores/redis.md.
 """
 
 import asyncio
@@ -10,9 +10,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
-from chronoserve.kvstore.redis_connection import Outcome, Refusal, Reply, pack, refused
-from chronoserve.kvstore.redis_layout import (
+from chronoserve.kvstore.backends.redis.connection import Outcome, Refusal, Reply, pack, refused
+from chronoserve.kvstore.backends.redis.layout import (
     DATASETS,
     SCRIPTS,
     BulkHeads,
@@ -24,9 +23,10 @@ from chronoserve.kvstore.redis_layout import (
     put_command,
     timed_values,
 )
-from chronoserve.kvstore.redis_node import Access, Address, Node, at, named_by_sentinel
-from chronoserve.kvstore.redis_routes import Cluster, Routes, Single
-from chronoserve.kvstore.redis_scan import Scan
+from chronoserve.kvstore.backends.redis.node import Access, Address, Node, at, named_by_sentinel
+from chronoserve.kvstore.backends.redis.routes import Cluster, Routes, Single
+from chronoserve.kvstore.backends.redis.scan import Scan
+from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Properties

@@ -16,10 +16,10 @@ import lmdb
 import structlog
 from xxhash import xxh3_64_digest
 
-from chronoserve.kvstore import lmdb_rows
-from chronoserve.kvstore.lmdb_environment import Settings, Work, refused
-from chronoserve.kvstore.lmdb_rows import Keyspace, Tables, Txn, Verdict
-from chronoserve.kvstore.lmdb_writer import GroupWriter, sharing
+from chronoserve.kvstore.backends.lmdb import rows as lmdb_rows
+from chronoserve.kvstore.backends.lmdb.environment import Settings, Work, refused
+from chronoserve.kvstore.backends.lmdb.rows import Keyspace, Tables, Txn, Verdict
+from chronoserve.kvstore.backends.lmdb.writer import GroupWriter, sharing
 from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Kind, Properties
@@ -59,7 +59,7 @@ class LMDBStore(KVStore):
 
     def __init__(self, directory: Path, writer: GroupWriter, clock: Clock) -> None:
         self.capability = CAPABILITY if writer.environment.settings.sync else UNSYNCED
-        self._directory = directory
+        self.directory = directory
         self._writer = writer
         self._read = writer.environment.read
         self._clock = clock
@@ -199,7 +199,7 @@ class LMDBStore(KVStore):
         if not self._closed:
             self._closed = True
             self._read = self._refuse
-            await asyncio.to_thread(sharing.release, self._directory)
+            await asyncio.to_thread(sharing.release, self.directory)
 
     def _refuse(self, work: Work[T]) -> T:
         raise Unavailable("the store is closed")
@@ -237,7 +237,7 @@ async def _let_others_run(deadline: float) -> None:
     await asyncio.sleep(0)
 
 
-def _directory(url: StoreURL) -> Path:
+def directory_of(url: StoreURL) -> Path:
     """``lmdb:///abs/dir``; ``lmdb:///./dir`` and ``lmdb://./dir`` are relative to the working directory."""
     relative = url.hosts in {((".", None),), (("..", None),)}
     if (url.hosts and not relative) or not url.path.strip("/"):
@@ -269,7 +269,7 @@ def _settings(url: StoreURL) -> Settings:
 
 async def open_store(url: StoreURL, *, clock: Clock) -> KVStore:
     url.expect("map_size_mib", "map_size_max_gib", "readers_max", "sync", "readahead", "sweep_seconds")
-    directory, settings = _directory(url), _settings(url)
+    directory, settings = directory_of(url), _settings(url)
     sweep_seconds = url.number("sweep_seconds", 60, least=0.01)
     writer = await asyncio.to_thread(sharing.acquire, directory, settings, clock=clock, sweep_seconds=sweep_seconds)
     store = LMDBStore(directory, writer, clock)
