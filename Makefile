@@ -20,7 +20,7 @@ setup: .venv/.ready ## the virtual environment .venv with everything that tests 
 	@touch $@
 
 run: setup ## a real exchange on the embedded store: recorded Chronon bytes in, the same bytes out
-	$(BIN)/chronoserve demo
+	$(BIN)/chronoserve demo --no-stay
 
 test: setup ## everything that needs no engine to be installed; the rest is skipped by name
 	$(BIN)/pytest $(ARGS)

@@ -54,6 +54,8 @@ class Open:
     rate_per_s: float
     offered: int
     not_sent: int
+    held_at_client: int
+    latency_from_due: Latency
     refused: int
     refused_without_retry_info: int
     refused_latency: Latency
@@ -82,7 +84,8 @@ def _health(found: dict[str, Any]) -> Health:
 
 
 def _open(found: dict[str, Any]) -> Open:
-    return Open(**{**found, "refused_latency": Latency(**found["refused_latency"]), "health": _health(found["health"])})
+    latencies = {name: Latency(**found[name]) for name in ("latency_from_due", "refused_latency")}
+    return Open(**{**found, **latencies, "health": _health(found["health"])})
 
 
 def parse(text: str | bytes) -> Answer:

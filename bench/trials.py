@@ -23,7 +23,6 @@ GROWTH_MIB_MAX = 256.0
 
 OVERLOAD_TIMES = 10
 OVERLOAD_DEADLINE = "1s"
-OVERLOAD_CONNECTIONS = 20
 UNDER_WAY_SECONDS = 2.0
 """The client bounds its calls under way to this much of the rate: more than the deadline lets them grow to."""
 
@@ -54,7 +53,9 @@ class Overload:
     flooded: Answer
 
 
-def overload(fleet: Fleet, client: LoadClient, seconds: float, tell: Callable[[str], None]) -> Overload:
+def overload(
+    fleet: Fleet, client: LoadClient, seconds: float, tell: Callable[[str], None], *, connections: int = CONNECTIONS
+) -> Overload:
     """Ten times the calls that one worker answers, whatever it answers, after its peak was measured."""
     server = fleet.fresh(servers.OURS)
     try:
@@ -65,7 +66,7 @@ def overload(fleet: Fleet, client: LoadClient, seconds: float, tell: Callable[[s
         rate = at_peak.ok_per_s * OVERLOAD_TIMES
         tell(f"overload: {rate:.0f} calls a second for {seconds:.0f} s")
         options: dict[str, str | float] = {
-            "connections": OVERLOAD_CONNECTIONS,
+            "connections": connections,
             "deadline": OVERLOAD_DEADLINE,
             "rate": rate,
             "under_way_max": int(rate * UNDER_WAY_SECONDS),

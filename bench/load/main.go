@@ -91,25 +91,27 @@ func (s *settings) untilDeadline(due time.Time) (context.Context, context.Cancel
 
 func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }
 
-var (
-	useRawCodec = grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(messageBytesMax))
-	protoCodec  = grpc.WithDefaultCallOptions()
-)
+var useRawCodec = grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(messageBytesMax))
 
 // dial makes a connection that comes back quickly after the server was away.
-func dial(s *settings, codec grpc.DialOption) (*grpc.ClientConn, error) {
+func dial(s *settings, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	again := grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 250 * time.Millisecond},
 		MinConnectTimeout: time.Second,
 	}
-	return grpc.NewClient("passthrough:///"+s.target, codec, grpc.WithDisableRetry(),
+	options = append(options, grpc.WithDisableRetry(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(again))
+	return grpc.NewClient("passthrough:///"+s.target, options...)
 }
 
 func dialAll(s *settings) ([]*grpc.ClientConn, error) {
+	options := []grpc.DialOption{useRawCodec}
+	if s.mode == modeOpen {
+		options = append(options, grpc.WithStatsHandler(departures{}))
+	}
 	connections := make([]*grpc.ClientConn, s.connections)
 	for i := range connections {
-		connection, err := dial(s, useRawCodec)
+		connection, err := dial(s, options...)
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
 
@@ -25,6 +26,10 @@ type openPart struct {
 	Offered int     `json:"offered"`
 	// NotSent counts calls that were due while the bound on calls under way was reached in this client.
 	NotSent int64 `json:"not_sent"`
+	// Held counts calls whose deadline ended while they waited here for a stream: the server never saw them.
+	Held int64 `json:"held_at_client"`
+	// FromDue is the latency of answered calls from when they were due; that of the outcome is from when the transport took them.
+	FromDue spread `json:"latency_from_due"`
 	// Refused counts RESOURCE_EXHAUSTED and UNAVAILABLE from the server; RefusedBare those of them without RetryInfo.
 	Refused       int        `json:"refused"`
 	RefusedBare   int        `json:"refused_without_retry_info"`
@@ -43,13 +48,42 @@ type flood struct {
 	settings    *settings
 	connections []*grpc.ClientConn
 	questions   *catalogue
-	seen        sharedTally
+	mutex       sync.Mutex // of seen, fromDue, refused and bare
+	seen        tally
+	fromDue     []time.Duration
 	refused     []time.Duration
 	bare        int
 	underWay    atomic.Int64
 	notSent     atomic.Int64
+	held        atomic.Int64
 	calls       sync.WaitGroup
 }
+
+type departureKey struct{}
+
+// departure is when the transport took a call; zero while the call waits in this client, for a stream or a connection.
+type departure struct{ at time.Time }
+
+// departures notes when the transport takes a call: its headers go out once the connection has a stream for it.
+type departures struct{}
+
+var _ stats.Handler = departures{}
+
+func (departures) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+
+// HandleRPC runs on the goroutine that makes the call.
+func (departures) HandleRPC(ctx context.Context, event stats.RPCStats) {
+	if _, departs := event.(*stats.OutHeader); !departs {
+		return
+	}
+	if departed, ok := ctx.Value(departureKey{}).(*departure); ok && departed.at.IsZero() {
+		departed.at = time.Now()
+	}
+}
+
+func (departures) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+func (departures) HandleConn(context.Context, stats.ConnStats) {}
 
 func hasRetryInfo(state *status.Status) bool {
 	for _, detail := range state.Details() {
@@ -60,10 +94,17 @@ func hasRetryInfo(state *status.Status) bool {
 	return false
 }
 
+func (f *flood) answered(due, departed, ended time.Time) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.seen.latencies = append(f.seen.latencies, ended.Sub(departed))
+	f.fromDue = append(f.fromDue, ended.Sub(due))
+}
+
 func (f *flood) failed(err error, took time.Duration) {
 	state := status.Convert(err)
-	f.seen.mutex.Lock()
-	defer f.seen.mutex.Unlock()
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
 	f.seen.failed(err)
 	if state.Code() == codes.ResourceExhausted || state.Code() == codes.Unavailable {
 		f.refused = append(f.refused, took)
@@ -73,7 +114,7 @@ func (f *flood) failed(err error, took time.Duration) {
 	}
 }
 
-// call makes one call; its latency counts from when it was due, so that a slow client does not hide a slow server.
+// call makes one call, with a deadline that counts from when it was due.
 func (f *flood) call(number int, due time.Time) {
 	defer f.calls.Done()
 	defer f.underWay.Add(-1)
@@ -81,16 +122,23 @@ func (f *flood) call(number int, due time.Time) {
 	got := asked.reply(number%fullCheckEvery == 0)
 	ctx, cancel := f.settings.untilDeadline(due)
 	defer cancel()
+	var departed departure
+	ctx = context.WithValue(ctx, departureKey{}, &departed)
 	err := f.connections[number%len(f.connections)].Invoke(ctx, unaryMethod, asked.body, got)
-	took := time.Since(due)
+	ended := time.Now()
 	if err == nil {
 		err = f.questions.check(asked, got)
 	}
-	if err != nil {
-		f.failed(err, took)
-		return
+	switch {
+	case err == nil:
+		f.answered(due, departed.at, ended)
+	case departed.at.IsZero() && status.Code(err) == codes.DeadlineExceeded:
+		f.held.Add(1)
+	case departed.at.IsZero():
+		f.failed(err, ended.Sub(due))
+	default:
+		f.failed(err, ended.Sub(departed.at))
 	}
-	f.seen.answered(took)
 }
 
 // send starts every call that is due until over is done and returns how many were due.
@@ -140,7 +188,7 @@ func watchHealth(over context.Context, connection *grpc.ClientConn) healthPart {
 }
 
 func openLoop(over context.Context, s *settings, connections []*grpc.ClientConn, questions *catalogue) (*outcome, error) {
-	healthConnection, err := dial(s, protoCodec)
+	healthConnection, err := dial(s)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +201,9 @@ func openLoop(over context.Context, s *settings, connections []*grpc.ClientConn,
 	took := time.Since(started)
 	f.calls.Wait()
 	result := f.seen.outcome(s.mode, took)
-	result.Open = &openPart{s.rate, offered, f.notSent.Load(), len(f.refused), f.bare, spreadOf(f.refused), <-health}
+	result.Open = &openPart{
+		Rate: s.rate, Offered: offered, NotSent: f.notSent.Load(), Held: f.held.Load(), FromDue: spreadOf(f.fromDue),
+		Refused: len(f.refused), RefusedBare: f.bare, RefusedAnswer: spreadOf(f.refused), Health: <-health,
+	}
 	return result, nil
 }

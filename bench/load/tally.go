@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -106,16 +105,4 @@ func cpuTime() time.Duration {
 // isOver tells the end of the run from a failure of the server.
 func isOver(err error) bool {
 	return status.Code(err) == codes.Canceled
-}
-
-// sharedTally collects from many goroutines.
-type sharedTally struct {
-	mutex sync.Mutex
-	tally
-}
-
-func (s *sharedTally) answered(took time.Duration) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.latencies = append(s.latencies, took)
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chronoserve.app.settings import Settings
 from chronoserve.kvstore.layers.admission import Admission
 from chronoserve.kvstore.layers.breaker import Breaker
+from chronoserve.kvstore.layers.bulkhead import Bulkhead
 from chronoserve.kvstore.layers.coalesce import Coalesce
 from chronoserve.kvstore.layers.deadline import Deadline
 from chronoserve.kvstore.layers.metrics import Metrics
@@ -16,6 +17,7 @@ from chronoserve.kvstore.layers.share import Share
 from chronoserve.kvstore.port import KVStore
 from chronoserve.kvstore.registry import open_store
 from chronoserve.kvstore.router import Router
+from chronoserve.model.errors import KVError
 from chronoserve.service.gateway import Gateway, Limits
 
 START_SECONDS = 30.0
@@ -27,10 +29,11 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def layered(store: KVStore, name: str) -> KVStore:
+def layered(store: KVStore, name: str, inflight_calls_max: int | None = None) -> KVStore:
     """A back end with everything that every store needs around it. From the outside in:
 
-    1. Deadline first: a call that is already late must not take a place or cost the store anything.
+    1. Deadline first: a call that is already late must not take a place or cost the store anything. Then, where there
+       are other stores, Bulkhead with ``inflight_calls_max``, which counts callers and so stands outside of the sharing.
     2. Sharing before all that costs per batch: duplicates end here, and those below see one batch where many callers
        came together (Coalesce), or as many as came where the engine's connection merges them anyway (Share). Inline reads
        have nothing to share, since they end before another caller can come.
@@ -45,6 +48,8 @@ def layered(store: KVStore, name: str) -> KVStore:
     store = Retry(store)
     if not store.capability.reads_inline:
         store = Share(store) if store.capability.pipelined else Coalesce(store)
+    if inflight_calls_max is not None:
+        store = Bulkhead(store, inflight_calls_max=inflight_calls_max)
     return Deadline(store)
 
 
@@ -62,10 +67,15 @@ class Composed:
         names = list(self.router.stores)
         checks = (store.check(deadline=deadline) for store in self.router.stores.values())
         found = await asyncio.gather(*checks, return_exceptions=True)
-        return {name: str(error) for name, error in zip(names, found, strict=True) if isinstance(error, Exception)}
+        return {name: _reason(error) for name, error in zip(names, found, strict=True) if isinstance(error, Exception)}
 
     async def close(self) -> None:
         await self.router.close()
+
+
+def _reason(error: Exception) -> str:
+    """Only the texts of our own errors are fit for an operator's page."""
+    return error.message if isinstance(error, KVError) else type(error).__name__
 
 
 async def compose(settings: Settings) -> Composed:
@@ -78,7 +88,7 @@ async def compose(settings: Settings) -> Composed:
     try:
         for name, store in settings.stores.items():
             opened = await open_store(store.url, clock=clock)
-            stores[name] = layered(opened, name) if settings.layers else opened
+            stores[name] = layered(opened, name, settings.inflight_calls_max_of_store()) if settings.layers else opened
         router = Router(stores, settings.route_table())
         limits = settings.limits
         admission = (

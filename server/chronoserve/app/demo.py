@@ -6,7 +6,10 @@ The bytes are the puts of one recorded world of Chronon's JVM (uploads, streamin
 import asyncio
 import gzip
 import json
+import os
+import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -204,19 +207,28 @@ class _Ending(NamedTuple):
 
     def commands(self, dataset: str, key: str) -> list[str]:
         """What can be tried as it stands, in this order."""
+        program = _program()
         folder = self.folder or Path.cwd() / "chronoserve-demo"
         place = f"--server {self.address}" if self.address else f"--store lmdb://{folder}"
         commands = [
-            f"chronoserve kv describe {place}",
-            f"chronoserve kv get {dataset} {key} {place}",
-            f"chronoserve kv scan ZIPLINE_METADATA --limit 1 {place}",
+            f"{program} kv describe {place}",
+            f"{program} kv get {dataset} {key} {place}",
+            f"{program} kv scan ZIPLINE_METADATA --limit 1 {place}",
         ]
         if not self.address:
-            commands.append(f"chronoserve serve --store lmdb://{folder}")
+            commands.append(f"{program} serve --store lmdb://{folder}")
             if not self.folder:
-                commands.insert(0, f"chronoserve demo --dir {folder}")
+                commands.insert(0, f"{program} demo --dir {folder}")
         served = self.address or "127.0.0.1:50051"
         return [*commands, f"grpcurl -plaintext {served} describe {SERVICE}", f"grpcurl -plaintext {served} {SERVICE}/GetCapabilities"]
+
+
+def _program() -> str:
+    """How this command is called from here: by name where the path finds it, else by the way that was taken."""
+    if shutil.which("chronoserve"):
+        return "chronoserve"
+    invoked = Path(sys.argv[0])
+    return os.path.relpath(invoked) if invoked.name == "chronoserve" else "chronoserve"
 
 
 def _show_next(screen: Screen, shown: Key, ending: _Ending) -> None:

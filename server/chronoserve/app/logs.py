@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -17,11 +17,20 @@ REDACTED = "***"
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Hides values with a telling name, and passwords inside URLs wherever they stand."""
     for name, value in event.items():
-        if SECRET_NAMES.search(name):
-            event[name] = REDACTED
-        elif isinstance(value, str) and "@" in value:
-            event[name] = USERINFO.sub(rf"\1:{REDACTED}@", value)
+        event[name] = _redacted(name, value)
     return event
+
+
+def _redacted(name: str, value: object) -> object:
+    if SECRET_NAMES.search(name):
+        return REDACTED
+    if isinstance(value, str):
+        return USERINFO.sub(rf"\1:{REDACTED}@", value) if "@" in value else value
+    if isinstance(value, Mapping):
+        return {each: _redacted(str(each), found) for each, found in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted("", found) for found in value]
+    return value
 
 
 def configure(level: str) -> None:
@@ -29,20 +38,27 @@ def configure(level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     terminal = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(serializer=_json)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact,
-            renderer,
-        ],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)  # what libraries log takes the same shape
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
 
 
 def _json(event: Any, **_: Any) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -11,7 +13,7 @@ import msgspec
 import structlog
 
 from chronoserve.app.settings import Settings
-from chronoserve.app.supervisor import Supervisor, socket_directory
+from chronoserve.app.supervisor import END, Supervisor, socket_directory
 from chronoserve.wire.http import AdminHttpServer
 
 log = structlog.get_logger("chronoserve")
@@ -34,7 +36,8 @@ async def serve_alone(settings: Settings) -> int:
 
     async def started(worker: Worker) -> None:
         admin.extend(await _admin(settings, worker.unready, worker.scrape))
-        log.info("serving", listen=worker.server.addresses, http=[each.address for each in admin], workers=1)
+        http = [each.address for each in admin]
+        log.info("serving", listen=worker.server.addresses, http=http, admin=worker.admin_address, workers=1)
 
     async def stopping() -> None:
         for each in admin:
@@ -52,9 +55,11 @@ async def serve_with_workers(settings: Settings) -> int:
     with socket_directory() as directory:
         supervisor = Supervisor(settings, Path(directory))
         admin = await _admin(settings, supervisor.unready, supervisor.scrape)
-        log.info("serving", listen=settings.listen, http=[each.address for each in admin], workers=settings.workers)
+        running = asyncio.create_task(supervisor.run())
         try:
-            return await supervisor.run()
+            if await supervisor.serves():
+                log.info("serving", listen=settings.listen, http=[each.address for each in admin], workers=settings.workers)
+            return await running
         finally:
             for each in admin:
                 await each.stop()
@@ -64,20 +69,28 @@ async def serve_with_workers(settings: Settings) -> int:
 
 
 async def serve_under_supervisor(settings: Settings, socket: str) -> int:
-    """One of several workers: it answers its supervisor's questions on ``socket``."""
-    from chronoserve.app.worker import Worker, die_with_parent, serve
+    """One of several workers: it answers its supervisor's questions on ``socket``, and drains when the supervisor is gone."""
+    from chronoserve.app.worker import Worker, serve
 
-    die_with_parent()
     server: list[asyncio.Server] = []
 
     async def started(worker: Worker) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             question = (await reader.readline()).strip()
-            writer.write(await worker.scrape() if question == b"metrics" else msgspec.json.encode(await worker.unready()))
+            writer.write(await worker.scrape() + END if question == b"metrics" else msgspec.json.encode(await worker.unready()))
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
             writer.close()
 
+        def orphaned() -> None:
+            """The supervisor holds the other end of standard input, and only its death closes it."""
+            loop.remove_reader(sys.stdin.fileno())
+            if worker.server.health.serving:
+                log.warning("the supervisor is gone")
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sys.stdin.fileno(), orphaned)
         server.append(await asyncio.start_unix_server(answer, socket))
 
     async def stopping() -> None:
@@ -99,5 +112,5 @@ async def _admin(
 
 
 def settings_from_supervisor() -> Settings:
-    """What the supervisor has written to standard input."""
-    return msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
+    """What the supervisor has written to standard input, which it then keeps open for as long as it lives."""
+    return msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)

@@ -14,6 +14,9 @@ from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.access import Policy, Rule, Verb
 
 LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+ADDRESS = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]+):[0-9]{1,5}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -77,6 +80,12 @@ class RuleSettings(Section, frozen=True):
     datasets: list[str]
 
 
+class PolicyFile(Section, frozen=True):
+    """What a policy file holds."""
+
+    policy: list[RuleSettings] = []
+
+
 class AuthSettings(Section, frozen=True):
     """Present: authentication is on, and what no rule allows is denied."""
 
@@ -100,7 +109,7 @@ class Settings(Section, frozen=True):
     routes: list[RouteSettings] = []
     create_on_put: bool = False
     bulk_roots: list[str] = []
-    """Folders that BulkPut may read; empty: any, which needs a loopback address."""
+    """Folders that BulkPut may read. Empty: any where every address is of this machine alone, else none."""
     limits: LimitSettings = LimitSettings()
     tls: TLSSettings | None = None
     auth: AuthSettings | None = None
@@ -127,13 +136,42 @@ class Settings(Section, frozen=True):
             raise InvalidRequest("auth is on, but nothing can identify a caller: give tokens, jwt, or tls.client_ca")
         for store in self.stores.values():
             StoreURL.parse(store.url)
+        self._verify_words()
         if self.workers > 1 and any(StoreURL.parse(store.url).scheme == "memory" for store in self.stores.values()):
             raise InvalidRequest("memory:// lives in one process: use workers = 1 or another store")
+
+    def _verify_words(self) -> None:
+        """The values that have a form. An error shows none that may be a secret."""
+        if self.log_level.upper() not in LOG_LEVELS:
+            raise InvalidRequest(f"log_level is one of {', '.join(LOG_LEVELS).lower()}; got {self.log_level!r}")
+        for address in (*self.listen, *filter(None, (self.http, self.admin))):
+            if not ADDRESS.fullmatch(address):
+                raise InvalidRequest(f"an address is HOST:PORT, or for listen unix:PATH; got {address!r}")
+        if self.auth is not None and not all(DIGEST.fullmatch(digest) for digest in self.auth.tokens):
+            raise InvalidRequest(
+                "auth.tokens has the SHA-256 of each token as its key, 64 lower-case hex digits: printf %s TOKEN | sha256sum"
+            )
+
+        if self.workers > 1 and all(address.startswith("unix:") for address in self.listen):
+            raise InvalidRequest("several workers cannot share a Unix socket: listen on a port as well, or use workers = 1")
 
     @property
     def local_only(self) -> bool:
         """Whether every address is of this machine alone."""
         return all(address.startswith(LOOPBACK) for address in self.listen)
+
+    def of_worker(self, index: int) -> "Settings":
+        """The settings of one of several workers: a Unix socket has one listener, and that is the first of them."""
+        listen = [address for address in self.listen if index == 0 or not address.startswith("unix:")]
+        return msgspec.structs.replace(self, listen=listen)
+
+    def inflight_calls_max_of_store(self) -> int | None:
+        """Of several stores, each gets half of the places: a silent one leaves the other half. None: there is only one."""
+        return max(1, self.limits.inflight_calls_max // 2) if len(self.stores) > 1 else None
+
+    def bulk_places(self) -> list[Path] | None:
+        """Folders that BulkPut may read; None: any."""
+        return None if self.local_only and not self.bulk_roots else [Path(root) for root in self.bulk_roots]
 
     def route_table(self) -> list[Route]:
         return [Route(route.datasets, route.store) for route in self.routes] or [Route("*", next(iter(self.stores)))]
@@ -180,8 +218,8 @@ def policy(auth: AuthSettings) -> Policy:
     if auth.policy_file:
         try:
             found = tomllib.loads(Path(auth.policy_file).read_text())
-            rules += msgspec.convert(found.get("policy", []), list[RuleSettings])
-        except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as wrong:
+            rules += msgspec.convert(found, PolicyFile).policy
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as wrong:
             raise InvalidRequest(f"the policy file is not right: {wrong}") from wrong
     return Policy([Rule(tuple(rule.identities), frozenset(rule.verbs), tuple(rule.datasets)) for rule in rules])
 

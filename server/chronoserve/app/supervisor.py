@@ -1,8 +1,8 @@
 """Several workers on one address over SO_REUSEPORT, and one process that watches them and holds the admin port.
 
 The supervisor never imports grpc: workers are started afresh, not forked, so no thread or channel crosses a fork. Each
-worker gets its settings on standard input (they may hold secrets, and arguments are visible to everybody) and answers
-questions on a Unix socket of its own.
+worker gets its settings on standard input (they may hold secrets, and arguments are visible to everybody), which stays open
+so that the worker learns of the supervisor's death, and answers questions on a Unix socket of its own.
 """
 
 import asyncio
@@ -32,7 +32,11 @@ RESTART_SECONDS_LATER = 5.0
 DEATHS_MAX = 5
 DEATHS_WINDOW_SECONDS = 60.0
 """More than DEATHS_MAX in this time: the server says that it is not ready."""
+START_CHECK_SECONDS = 0.05
+"""How often the workers are asked whether they listen, until they do."""
 ANSWER_SECONDS = 2.0
+END = b"# EOF\n"
+"""The last line of a worker's metrics: without it, the worker died over them."""
 DRAIN_EXTRA_SECONDS = 3.0
 """What a worker gets beyond its drain before it is killed."""
 
@@ -50,12 +54,9 @@ class WorkerProcess:
     async def run(self, stopping: asyncio.Event) -> int:
         """Keep one process alive until ``stopping``; the last exit code."""
         while True:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "chronoserve", "serve", "--worker-socket", str(self.socket), stdin=asyncio.subprocess.PIPE
-            )
-            assert self._process.stdin is not None
-            self._process.stdin.write(msgspec.json.encode(self._settings))
-            self._process.stdin.close()
+            self._process = await self._start()
+            if stopping.is_set():
+                self.signal(signal.SIGTERM)
             code = await self._process.wait()
             if stopping.is_set():
                 return code
@@ -65,6 +66,18 @@ class WorkerProcess:
                 await asyncio.wait_for(stopping.wait(), RESTART_SECONDS_LATER if self.failing else RESTART_SECONDS)
             if stopping.is_set():
                 return code
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        """In a session of its own: Ctrl-C in a terminal is for the supervisor, which then tells the workers once."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "chronoserve", "serve", "--worker-socket", str(self.socket)),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
+        return process
 
     @property
     def failing(self) -> bool:
@@ -81,10 +94,9 @@ class WorkerProcess:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(str(self.socket))
-                writer.write(question.encode() + b"\n")
-                answer = await reader.read()
-                writer.close()
-                return answer
+                with contextlib.closing(writer):
+                    writer.write(question.encode() + b"\n")
+                    return await reader.read()
         except (OSError, TimeoutError):
             return None
 
@@ -94,7 +106,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, directory: Path) -> None:
         self._settings = settings
-        self.workers = [WorkerProcess(index, settings, directory) for index in range(settings.workers)]
+        self.workers = [WorkerProcess(index, settings.of_worker(index), directory) for index in range(settings.workers)]
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -103,7 +115,16 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         codes = await asyncio.gather(*(worker.run(self._stopping) for worker in self.workers))
-        return 0 if not any(codes) else 1
+        return 0 if set(codes) <= {0, -signal.SIGTERM} else 1  # SIGTERM ends a worker only before it serves
+
+    async def serves(self) -> bool:
+        """Wait until every worker listens; False where the server was told to stop before."""
+        while not self._stopping.is_set():
+            if None not in await self._ask_all("ready"):
+                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), START_CHECK_SECONDS)
+        return False
 
     def _stop(self) -> None:
         """First: drain. Again: at once."""
@@ -128,9 +149,9 @@ class Supervisor:
             name = f"worker {worker.index}"
             if worker.failing:
                 reasons[name] = f"died {DEATHS_MAX} times within {DEATHS_WINDOW_SECONDS:.0f} s"
-            elif answer is None:
+            elif (found := _reasons(answer)) is None:
                 reasons[name] = "does not answer"
-            elif found := msgspec.json.decode(answer, type=dict[str, str]):
+            elif found:
                 reasons[name] = "; ".join(f"{part}: {why}" for part, why in found.items())
         return reasons
 
@@ -138,11 +159,19 @@ class Supervisor:
         """The workers' metrics as one text, each sample with its worker's label."""
         answers = await self._ask_all("metrics")
         merged = CollectorRegistry()
-        merged.register(_Merged({str(at): text.decode() for at, text in enumerate(answers) if text is not None}))
+        merged.register(_Merged({str(at): text.decode() for at, text in enumerate(answers) if text is not None and text.endswith(END)}))
         return generate_latest(merged)
 
     async def _ask_all(self, question: str) -> list[bytes | None]:
         return list(await asyncio.gather(*(worker.ask(question) for worker in self.workers)))
+
+
+def _reasons(answer: bytes | None) -> dict[str, str] | None:
+    """None where the worker gave no answer, or died over it."""
+    try:
+        return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
+    except msgspec.DecodeError:
+        return None
 
 
 class _Merged(Collector):

@@ -12,6 +12,9 @@ from chronoserve.model.errors import FailedPrecondition, InvalidRequest
 
 ROWS_PER_BATCH = 2_000
 """Rows that a source hands over at once: bounds the memory of a load."""
+SUFFIXES = (".parquet", ".avro")
+COLUMNS_SHOWN_MAX = 10
+"""Column names that an error tells: it has to fit the metadata of a call."""
 
 
 class Row(NamedTuple):
@@ -61,26 +64,41 @@ class FileSource:
                 at += len(rows)
 
 
-def open_source(table: str, partition: str, roots: Sequence[Path]) -> FileSource:
-    """The files that ``table`` names: a file, or a folder with an optional ``ds=<partition>`` folder in it.
+def open_source(table: str, partition: str, roots: Sequence[Path] | None) -> FileSource:
+    """The files that ``table`` names: a file, or a folder with an optional ``ds=<partition>`` folder in it. Blocking.
 
     Raises:
         InvalidRequest: there is nothing to read.
-        FailedPrecondition: the place is not below one of ``roots`` (empty: any place).
+        FailedPrecondition: the place, or a file that a link there leads to, is not below one of ``roots`` (None: any place).
     """
-    path = Path(table.removeprefix("file://")).resolve()
-    if roots and not any(path.is_relative_to(root.resolve()) for root in roots):
-        raise FailedPrecondition("source_offline_table is not below a folder that bulk_roots of the configuration allows")
-    if path.is_dir():
-        folder = path / f"ds={partition}" if partition and (path / f"ds={partition}").is_dir() else path
-        files = sorted(file for file in folder.rglob("*") if file.suffix in (".parquet", ".avro"))
-    else:
-        files = [path] if path.is_file() else []
+    if not table:
+        raise InvalidRequest("source_offline_table is empty; name a file or a folder", field="source_offline_table")
+    try:
+        files = _files(Path(table.removeprefix("file://")), partition, None if roots is None else [root.resolve() for root in roots])
+    except (OSError, ValueError, RuntimeError) as unusable:  # a name that is no path, a loop of links, a folder that is closed to us
+        raise InvalidRequest("source_offline_table cannot be read", field="source_offline_table") from unusable
     if not files:
         raise InvalidRequest("there is no .parquet or .avro file at source_offline_table", field="source_offline_table")
-    if unknown := [file.name for file in files if file.suffix not in (".parquet", ".avro")]:
+    if unknown := [file.name for file in files if file.suffix not in SUFFIXES]:
         raise InvalidRequest(f"{unknown[0]} is neither a .parquet nor an .avro file", field="source_offline_table")
     return FileSource(files)
+
+
+def _files(table: Path, partition: str, roots: Sequence[Path] | None) -> list[Path]:
+    path = table.resolve()
+    _expect_below(path, roots)
+    if not path.is_dir():
+        return [path] if path.is_file() else []
+    folder = path / f"ds={partition}" if partition and (path / f"ds={partition}").is_dir() else path
+    files = sorted(file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    for file in files:
+        _expect_below(file.resolve(), roots)
+    return files
+
+
+def _expect_below(path: Path, roots: Sequence[Path] | None) -> None:
+    if roots is not None and not any(path.is_relative_to(root) for root in roots):
+        raise FailedPrecondition("source_offline_table is not below a folder that bulk_roots of the configuration allows")
 
 
 def _parquet(file: Path) -> Any:
@@ -100,7 +118,14 @@ def _parquet_batches(file: Path) -> Iterator[list[Row]]:
     names = table.schema_arrow.names
     _expect_columns(file, names)
     columns = ["key_bytes", "value_bytes", *(["ts"] if "ts" in names else [])]
-    for batch in table.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns):
+    batches = table.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (ValueError, OSError) as broken:  # ArrowInvalid is a ValueError
+            raise InvalidRequest(f"{file.name} is not a readable Parquet file", field="source_offline_table") from broken
+        if batch is None:
+            return
         keys, found = batch.column("key_bytes").to_pylist(), batch.column("value_bytes").to_pylist()
         times = batch.column("ts").to_pylist() if "ts" in columns else [None] * len(keys)
         yield [_row(file, *cells) for cells in zip(keys, found, times, strict=True)]
@@ -127,8 +152,9 @@ def _avro_batches(file: Path) -> Iterator[list[Row]]:
 
 def _expect_columns(file: Path, names: Sequence[str]) -> None:
     for name in ("key_bytes", "value_bytes"):
-        if name not in names:
-            raise InvalidRequest(f"{file.name} has no column {name}; it has {', '.join(names)}", field="source_offline_table")
+        if names.count(name) != 1:
+            shown = ", ".join(str(each)[:50] for each in names[:COLUMNS_SHOWN_MAX])
+            raise InvalidRequest(f"{file.name} has {names.count(name)} columns {name}; it has {shown}", field="source_offline_table")
 
 
 def _row(file: Path, key: object, value: object, ts: object) -> Row:

@@ -51,11 +51,13 @@ class Caller:
     _decisions: dict[tuple[Verb, str], bool] = field(default_factory=dict, repr=False)
 
     DECISIONS_MAX = 10_000
+    DATASET_CHARACTERS_MAX = 200
+    """No dataset has a longer name, and a request may hold one of megabytes."""
 
     def may(self, verb: Verb, dataset: str) -> bool:
         allowed = self._decisions.get((verb, dataset))
         if allowed is None:
             allowed = self.policy.allows(self.identity, verb, dataset)
-            if len(self._decisions) < self.DECISIONS_MAX:
+            if len(self._decisions) < self.DECISIONS_MAX and len(dataset) <= self.DATASET_CHARACTERS_MAX:
                 self._decisions[verb, dataset] = allowed
         return allowed

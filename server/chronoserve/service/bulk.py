@@ -3,13 +3,24 @@
 import asyncio
 import datetime as dt
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import re
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from chronoserve.ingest.source import FileSource, Row, open_source
 from chronoserve.kvstore.registry import Clock
-from chronoserve.model.errors import InvalidRequest, KVError, Throttled, Unavailable, WriteOutcomeUnknown
+from chronoserve.model.errors import (
+    CorruptValue,
+    DeadlinePassed,
+    Internal,
+    InvalidRequest,
+    KVError,
+    Throttled,
+    Unavailable,
+    WriteOutcomeUnknown,
+)
 from chronoserve.service.access import Caller, Verb
 from chronoserve.service.gateway import Gateway, NamedPut
 
@@ -20,6 +31,11 @@ PAUSE_SECONDS = 0.05
 ERRORS_SHOWN_MAX = 10
 BATCH_SECONDS = 30.0
 """Time limit for one batch of rows."""
+TOKEN = re.compile(r"(?P<identity>[0-9a-f]+)\.(?P<default_millis>[0-9]{1,18})\.(?P<row>[0-9]{1,18})", re.ASCII)
+PASSING = (Unavailable, Throttled, DeadlinePassed, WriteOutcomeUnknown, Internal)
+"""Errors that another try may mend."""
+OF_THE_ROW = (InvalidRequest, CorruptValue)
+"""Errors of one row, which the others need not wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,72 +79,104 @@ class Position:
         """From ``load.resume_token``, or the start. Raises InvalidRequest where the token is of another load."""
         if not load.resume_token:
             return cls(identity, 0, partition_end_millis(load.partition) if load.partition else now)
-        of, *numbers = load.resume_token.split(".")
-        if of != identity or len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        found = TOKEN.fullmatch(load.resume_token)
+        if found is None or found["identity"] != identity:
             raise InvalidRequest("resume_token is of another source, dataset or partition, or the source has changed", field="resume_token")
-        return cls(identity, int(numbers[1]), int(numbers[0]))
+        return cls(identity, int(found["row"]), int(found["default_millis"]))
 
 
 class BulkLoader:
     """Loads files into datasets. Every row becomes a put with a fixed time, so loading a row again changes nothing."""
 
-    def __init__(self, gateway: Gateway, *, roots: Sequence[Path], clock: Clock) -> None:
-        """``roots``: folders that sources must lie in; empty: any."""
+    def __init__(self, gateway: Gateway, *, roots: Sequence[Path] | None, clock: Clock) -> None:
+        """``roots``: folders that sources must lie in; None: any place."""
         self._gateway = gateway
         self._roots = roots
         self._clock = clock
 
-    async def run(self, load: Load, caller: Caller | None = None) -> AsyncIterator[Progress]:
+    async def run(self, load: Load, caller: Caller | None = None) -> AsyncGenerator[Progress]:
         """The same ``Progress``, brought up to date after each batch, and once more when it is done.
 
         Raises:
             InvalidRequest, FailedPrecondition, UnknownDataset, PermissionDenied: nothing was written by this call.
-            Unavailable: a batch could not be written; continue with the last ``resume_token``.
+            KVError: a batch could not be written; continue with the last ``resume_token``.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
         await self._gateway.authorize(load.dataset, Verb.ADMIN, deadline=began + BATCH_SECONDS, caller=caller)
-        source = await asyncio.to_thread(open_source, load.source_table, load.partition, self._roots)
-        first = Position.begin(load, await asyncio.to_thread(_identity, source, load), self._clock())
-        progress = Progress(rows=first.row, rows_total=await asyncio.to_thread(source.count), resume_token=load.resume_token)
-        async for rows in _in_thread(lambda: source.batches(first.row)):
-            puts = [_put(load.dataset, row, first.default_millis) for row in rows]
-            refused = await self._write(puts, caller)
-            progress.rows += len(rows)
-            progress.rows_refused += len(refused)
-            progress.rows_written += len(rows) - len(refused)
-            progress.errors += refused[: ERRORS_SHOWN_MAX - len(progress.errors)]
-            progress.bytes += sum(len(put.key) + len(put.value) for put in puts)
-            progress.rows_a_second = (progress.rows - first.row) / max(loop.time() - began, 1e-9)
-            progress.resume_token = Position(first.identity, progress.rows, first.default_millis).token()
-            yield progress
+        source, identity, rows_total = await asyncio.to_thread(self._open, load)
+        first = Position.begin(load, identity, self._clock())
+        progress = Progress(rows=first.row, rows_total=rows_total, resume_token=load.resume_token)
+        async with aclosing(_in_thread(lambda: source.batches(first.row))) as batches:
+            async for rows in batches:
+                puts = [_put(load.dataset, row, first.default_millis) for row in rows]
+                refused = await self._write(puts)
+                progress.rows += len(rows)
+                progress.rows_refused += len(refused)
+                progress.rows_written += len(rows) - len(refused)
+                progress.errors += refused[: ERRORS_SHOWN_MAX - len(progress.errors)]
+                progress.bytes += sum(len(put.key) + len(put.value) for put in puts)
+                progress.rows_a_second = (progress.rows - first.row) / max(loop.time() - began, 1e-9)
+                progress.resume_token = Position(first.identity, progress.rows, first.default_millis).token()
+                yield progress
         progress.done = True
         yield progress
 
-    async def _write(self, puts: list[NamedPut], caller: Caller | None) -> list[KVError]:
-        """Write one batch; the errors of rows that can never be written.
+    def _open(self, load: Load) -> tuple[FileSource, str, int]:
+        """The source with its identity and its number of rows. Blocking."""
+        if load.partition:
+            partition_end_millis(load.partition)
+        source = open_source(load.source_table, load.partition, self._roots)
+        return source, _identity(source, load), source.count()
+
+    async def _write(self, puts: list[NamedPut]) -> list[KVError]:
+        """Write one batch, in parts as large as a call may be; the errors of rows that can never be written.
+
+        The caller may load, which was checked when the load began, and needs no other permission for it.
 
         Raises:
             Unavailable: some rows could not be written within ATTEMPTS_MAX tries.
+            KVError: no row can be written, as the error says.
         """
+        size = self._gateway.limits.keys_per_call_max
+        refused: list[KVError] = []
+        for at in range(0, len(puts), size):
+            refused += await self._write_part(puts[at : at + size])
+        return refused
+
+    async def _write_part(self, puts: list[NamedPut]) -> list[KVError]:
         refused: list[KVError] = []
         loop = asyncio.get_running_loop()
         for attempt in range(ATTEMPTS_MAX):
             try:
-                results = await self._gateway.multi_put(puts, deadline=loop.time() + BATCH_SECONDS, caller=caller)
-            except (Throttled, Unavailable) as busy:
-                results = [busy] * len(puts)
-            again = []
-            for put, error in zip(puts, results, strict=True):
-                if isinstance(error, (Unavailable, Throttled, WriteOutcomeUnknown)):
-                    again.append(put)
-                elif error is not None:
-                    refused.append(error)
+                results = await self._gateway.multi_put(puts, deadline=loop.time() + BATCH_SECONDS)
+            except PASSING as passing:
+                results = [passing] * len(puts)
+            again = _to_write_again(puts, results)
+            refused += [error for error in results if isinstance(error, OF_THE_ROW)]
             if not again:
                 return refused
             puts = again
             await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
         raise Unavailable(f"{len(puts)} rows could not be written; call again with the last resume_token", retry_after=1.0)
+
+
+def _to_write_again(puts: list[NamedPut], results: Sequence[KVError | None]) -> list[NamedPut]:
+    """The rows that failed in passing, and those that follow one of them with its key: the last row of a key must stay the last.
+
+    Raises:
+        KVError: the error of a row that is neither passing nor the row's own.
+    """
+    again: list[NamedPut] = []
+    keys: set[bytes] = set()
+    for put, error in zip(puts, results, strict=True):
+        if isinstance(error, PASSING):
+            keys.add(put.key)
+        elif error is not None and not isinstance(error, OF_THE_ROW):
+            raise error
+        if put.key in keys and not isinstance(error, OF_THE_ROW):
+            again.append(put)
+    return again
 
 
 def partition_end_millis(partition: str) -> int:
@@ -154,7 +202,7 @@ def _identity(source: FileSource, load: Load) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-async def _in_thread(batches: Callable[[], Iterator[list[Row]]]) -> AsyncIterator[list[Row]]:
+async def _in_thread(batches: Callable[[], Iterator[list[Row]]]) -> AsyncGenerator[list[Row]]:
     """A blocking iterator, each step in a thread, so that files are never read on the loop."""
     iterator = await asyncio.to_thread(lambda: iter(batches()))
     while (rows := await asyncio.to_thread(next, iterator, None)) is not None:

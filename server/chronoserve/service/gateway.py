@@ -16,7 +16,17 @@ from chronoserve.kvstore.registry import Clock
 from chronoserve.kvstore.router import Router
 from chronoserve.model import values
 from chronoserve.model.dataset import DATASET_NAME, Dataset, Kind, Properties
-from chronoserve.model.errors import AlreadyExists, InvalidRequest, KVError, PermissionDenied, Unavailable, UnknownDataset, Unsupported
+from chronoserve.model.errors import (
+    AlreadyExists,
+    DeadlinePassed,
+    InvalidRequest,
+    KVError,
+    PermissionDenied,
+    Unavailable,
+    UnknownDataset,
+    Unsupported,
+    WriteOutcomeUnknown,
+)
 from chronoserve.service.access import Caller, Verb
 
 TOKEN_BYTES_MAX = 64
@@ -24,6 +34,13 @@ TTL_MILLIS_MAX = 100 * 366 * 86_400_000
 SCAN_KEYS_DEFAULT = 100
 SCAN_BYTES_MAX = 2 << 20
 """A page of a scan ends here even if it has fewer keys: two MiB fit any client's message limit."""
+
+
+Asked = dict[str, KVError | None]
+"""Stores that a call has asked for their datasets, and why one could not be asked."""
+
+GIVEN_UP = Unavailable("the question was given up")
+"""Stands for a look-up that says nothing of the store."""
 
 
 class NamedGet(Protocol):
@@ -89,9 +106,9 @@ class Gateway:
             known, longest = self._datasets, self._key_bytes_max
             try:
                 resolved: list[GetRequest] = [
-                    (known[request.dataset], key, request.after_ts_millis)
+                    (known[request.dataset], key, after)
                     for request in requests
-                    if 0 < len(key := request.key_bytes) <= longest
+                    if 0 < len(key := request.key_bytes) <= longest and (after := request.after_ts_millis) >= 0
                 ]
             except KeyError:
                 pass
@@ -104,15 +121,16 @@ class Gateway:
         """The same when some request is at fault or must be checked: each gets its own error, the rest are read."""
         resolved: list[GetRequest] = []
         results: list[GetResult | None] = []
+        asked = Asked()
         for request in requests:
             try:
-                dataset = await self._dataset(request.dataset, Verb.READ, caller, deadline)
+                dataset = await self._dataset(request.dataset, Verb.READ, caller, deadline, asked)
                 self._check_key(request.key_bytes, dataset)
             except KVError as error:
                 results.append(error)
             else:
                 results.append(None)
-                resolved.append((dataset, request.key_bytes, request.after_ts_millis))
+                resolved.append((dataset, request.key_bytes, max(0, request.after_ts_millis)))
         answers = iter(await self._store.multi_get(resolved, deadline=deadline) if resolved else ())
         return [next(answers) if result is None else result for result in results]
 
@@ -123,12 +141,13 @@ class Gateway:
         if len(requests) > self.limits.keys_per_call_max:
             raise _too_many(len(requests), self.limits.keys_per_call_max)
         now = self._clock()
+        asked = Asked()
         completed: list[PutRequest] = []
         results: list[PutResult] = []
         attempted: list[int] = []
         for at, request in enumerate(requests):
             try:
-                dataset = await self._dataset(request.dataset, Verb.WRITE, caller, deadline, create=self.limits.create_on_put)
+                dataset = await self._dataset(request.dataset, Verb.WRITE, caller, deadline, asked, create=self.limits.create_on_put)
                 completed.append(self._complete(request, dataset, now))
             except KVError as error:
                 results.append(error)
@@ -211,15 +230,18 @@ class Gateway:
         if not 0 <= ttl_millis <= TTL_MILLIS_MAX:
             raise InvalidRequest("ttl is between 0 (values never expire) and 100 years", field="properties.ttl")
         properties = Properties(kind or Kind.of_name(name), ttl_millis)
+        dataset = await self._create(name, properties, deadline)
+        if dataset.properties != properties:
+            raise AlreadyExists(f"{name} exists as {_describe(dataset.properties)}; asked for was {_describe(properties)}")
+        return dataset
+
+    async def _create(self, name: str, properties: Properties, deadline: float) -> Dataset:
         capability = self.router.stores[self.router.store_name(name)].capability
         if properties.kind is Kind.TIMED and not capability.timed:
             raise Unsupported(f"the store for {name} does not keep TIMED datasets")
-        if ttl_millis and not capability.ttl:
+        if properties.ttl_millis and not capability.ttl:
             raise Unsupported(f"the store for {name} does not expire values")
-        dataset = await self._store.create(name, properties, deadline=deadline)
-        self._datasets[name] = dataset
-        if dataset.properties != properties:
-            raise AlreadyExists(f"{name} exists as {_describe(dataset.properties)}; asked for was {_describe(properties)}")
+        dataset = self._datasets[name] = await self._store.create(name, properties, deadline=deadline)
         return dataset
 
     async def describe(self, name: str, *, deadline: float, caller: Caller | None = None) -> list[Dataset]:
@@ -238,44 +260,64 @@ class Gateway:
         """The dataset, if it is there and the caller may use it so. Raises UnknownDataset or PermissionDenied."""
         return await self._dataset(name, verb, caller, deadline)
 
-    async def _dataset(self, name: str, verb: Verb, caller: Caller | None, deadline: float, *, create: bool = False) -> Dataset:
+    async def _dataset(
+        self, name: str, verb: Verb, caller: Caller | None, deadline: float, asked: Asked | None = None, *, create: bool = False
+    ) -> Dataset:
+        """``asked``: what this call has learnt from the stores already; it asks each of them once."""
         _authorize(caller, verb, name)
         known = self._datasets.get(name)
         if known is None:
             _check_name(name)
-            await self._look_up(name, deadline)
+            await self._look_up(self.router.store_name(name), deadline, Asked() if asked is None else asked)
             known = self._datasets.get(name)
         if known is None and create:
-            known = self._datasets[name] = await self._store.create(name, Properties(Kind.of_name(name)), deadline=deadline)
+            try:
+                known = await self._create(name, Properties(Kind.of_name(name)), deadline)
+            except WriteOutcomeUnknown as unknown:
+                raise Unavailable(f"{name} may not have been created, so nothing was put into it") from unknown
         if known is None:
             raise UnknownDataset(f"there is no dataset {name}; create it first, or set create_on_put")
         return known
 
-    async def _look_up(self, name: str, deadline: float) -> None:
-        """Ask the store whether the dataset has come to be: another server may have made it.
+    async def _look_up(self, store: str, deadline: float, asked: Asked) -> None:
+        """Ask the store for its datasets: another server may have made one. Raises KVError where it cannot be asked."""
+        if store not in asked:
+            try:
+                asked[store] = await self._take_turn(store, deadline)
+            except KVError as error:
+                asked[store] = error
+        if (failure := asked[store]) is not None:
+            raise failure.with_traceback(None)  # the same error is raised for many items, and would remember each
 
-        Lookups of one store take turns, and all who arrive during a turn share the next one. So a flood of unknown names
-        costs the store one question at a time, and a dataset that was made before the question is always seen.
+    async def _take_turn(self, store: str, deadline: float) -> KVError | None:
+        """Look-ups of one store take turns, and all who arrive during a turn share the next one.
+
+        So a flood of unknown names costs the store one question at a time, and a dataset that was made before the question
+        is always seen. A turn that ended for its owner's own reasons, cancelled or out of time, is taken over by a sharer.
         """
-        store = self.router.store_name(name)
+        outcome: KVError | None
         at_arrival = self._turns.get(store)
         while (turn := self._turns.get(store)) is not None:
-            failure = await asyncio.shield(turn)
-            if turn is not at_arrival:
-                if failure is not None:
-                    raise failure
-                return
+            try:
+                async with asyncio.timeout_at(deadline):
+                    outcome = await asyncio.shield(turn)
+            except TimeoutError:
+                raise DeadlinePassed("the store did not say in time whether it has this dataset") from None
+            if turn is not at_arrival and outcome is not GIVEN_UP:
+                return outcome
         turn = self._turns[store] = asyncio.get_running_loop().create_future()
-        failure = Unavailable("the question for this dataset was given up")
+        outcome = GIVEN_UP
         try:
             self._datasets.update(await self.router.load_store(store, deadline=deadline))
-            failure = None
-        except KVError as error:
-            failure = error
+            outcome = None
+        except DeadlinePassed:
             raise
+        except KVError as error:
+            outcome = error
         finally:
             del self._turns[store]
-            turn.set_result(failure)
+            turn.set_result(outcome)
+        return outcome
 
     def _check_key(self, key: bytes, dataset: Dataset) -> None:
         longest = self.router.owner(dataset).capability.key_bytes_max

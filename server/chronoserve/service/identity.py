@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chronoserve.model.errors import FailedPrecondition, Unauthenticated
+from chronoserve.model.errors import FailedPrecondition, InvalidRequest, Unauthenticated
 
 REFUSED = "the bearer token is missing, unknown or expired"
 """One text for every reason: an attacker learns nothing from it."""
@@ -38,14 +38,20 @@ class JWTVerifier:
     """JSON Web Tokens signed with one key; ``sub`` is the identity, ``exp`` is required."""
 
     def __init__(self, *, key: str, algorithms: Sequence[str], audience: str | None, issuer: str | None) -> None:
-        """``algorithms`` is the allow-list, and "none" is never on it. Raises FailedPrecondition where PyJWT is missing."""
+        """``algorithms`` is the allow-list: of one family, because a public key must never be taken for a shared secret.
+
+        Raises:
+            FailedPrecondition: PyJWT is missing.
+            InvalidRequest: no algorithm that signs, or signatures and shared secrets mixed.
+        """
         try:
             import jwt  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as missing:
             raise FailedPrecondition("JWTs need PyJWT: pip install 'chronoserve[auth]'") from missing
         self._jwt: Any = jwt
         self._key = key
-        self._algorithms = [algorithm for algorithm in algorithms if algorithm.lower() != "none"]
+        self._algorithms = list(algorithms)
+        _expect_one_family(self._algorithms)
         self._audience = audience
         self._issuer = issuer
 
@@ -59,9 +65,15 @@ class JWTVerifier:
                 issuer=self._issuer,
                 options={"require": ["exp", "sub"]},
             )
-        except self._jwt.InvalidTokenError:
+        except (self._jwt.PyJWTError, ValueError, TypeError):  # the two latter: numbers and keys that are none
             return None
         return str(claims["sub"])
+
+
+def _expect_one_family(algorithms: Sequence[str]) -> None:
+    shared = [algorithm.startswith("HS") for algorithm in algorithms]
+    if not algorithms or any(algorithm.lower() == "none" for algorithm in algorithms) or any(shared) != all(shared):
+        raise InvalidRequest("jwt.algorithms lists algorithms that sign, all of them with a public key or all with a shared secret (HS…)")
 
 
 def identify(token: str, verifiers: Sequence[TokenVerifier]) -> str:

@@ -1,6 +1,6 @@
 """The caller of a call: a bearer token in the metadata, or the name in a client certificate that mTLS has verified."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from chronoserve.model.errors import Unauthenticated
@@ -14,17 +14,18 @@ CALLERS_MAX = 10_000
 
 
 class Authenticator:
-    """Names callers. ``policy`` is asked for at each new caller, so a reloaded one takes effect with ``forget``."""
+    """Names callers, each under the policy as it is now."""
 
-    def __init__(self, verifiers: Sequence[TokenVerifier], policy: Callable[[], Policy], *, certificates: bool) -> None:
+    def __init__(self, verifiers: Sequence[TokenVerifier], policy: Policy, *, certificates: bool) -> None:
         """``certificates``: the name in a verified client certificate is an identity as good as a token."""
         self._verifiers = verifiers
         self._policy = policy
         self._certificates = certificates
         self._callers: dict[str, Caller] = {}
 
-    def forget(self) -> None:
-        """Ask the policy again for everybody."""
+    def adopt(self, policy: Policy) -> None:
+        """From the next call on, ``policy`` decides for everybody."""
+        self._policy = policy
         self._callers.clear()
 
     async def __call__(self, context: Any) -> Caller:
@@ -33,8 +34,8 @@ class Authenticator:
         caller = self._callers.get(identity)
         if caller is None:
             if len(self._callers) >= CALLERS_MAX:
-                self.forget()
-            caller = self._callers[identity] = Caller(identity, self._policy())
+                self._callers.clear()
+            caller = self._callers[identity] = Caller(identity, self._policy)
         return caller
 
     def _identity(self, context: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.values import varint
 from chronoserve.wire.seam import parse
 
@@ -54,13 +55,13 @@ class HealthService:
         )
 
     async def check(self, data: bytes, context: Any) -> bytes:
-        status = self._statuses.get(parse(HealthCheckRequest, data).service)
+        status = self._statuses.get(await _service(data, context))
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service; List names them all")
         return bytes(HealthCheckResponse(status=status).SerializeToString())
 
-    async def watch(self, data: bytes, _: Any) -> AsyncIterator[bytes]:
-        service, last = parse(HealthCheckRequest, data).service, None
+    async def watch(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
+        service, last = await _service(data, context), None
         while True:
             changed = self._changed
             status = self._statuses.get(service, SERVICE_UNKNOWN)
@@ -76,6 +77,15 @@ class HealthService:
             for service, status in self._statuses.items()
         )
         return b"".join(_field(1, entry) for entry in entries)
+
+
+async def _service(data: bytes, context: Any) -> str:
+    """The name that is asked for; the call ends where ``data`` is no request."""
+    try:
+        return str(parse(HealthCheckRequest, data).service)
+    except InvalidRequest as malformed:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, malformed.message)
+        raise
 
 
 def _field(number: int, data: bytes) -> bytes:

@@ -5,6 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
+from chronoserve.model.errors import InvalidRequest
+
 Scrape = Callable[[], Awaitable[bytes]]
 """The process's metrics as Prometheus text."""
 
@@ -32,11 +34,14 @@ class AdminHttpServer:
         self.address = ""
 
     async def start(self) -> None:
-        """Raises OSError where the address cannot be listened on."""
+        """Raises InvalidRequest where the address cannot be listened on."""
         host, _, port = self._listen.rpartition(":")
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host.strip("[]"), int(port), reuse_port=False)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, host.strip("[]"), int(port), reuse_port=False).start()
+        except (OSError, ValueError, OverflowError) as failed:
+            await self._runner.cleanup()
+            raise InvalidRequest(f"cannot listen on {self._listen} for HTTP: is it taken, or not HOST:PORT of this machine?") from failed
         self.address = f"{host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:

@@ -2,15 +2,17 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 
 from chronoserve.kvstore.port import Capability
 from chronoserve.model.dataset import Dataset, Kind
-from chronoserve.model.errors import InvalidRequest, KVError
+from chronoserve.model.errors import CorruptValue, InvalidRequest, KVError, Unavailable
 from chronoserve.service.bulk import BulkLoader, Load, Progress
 from chronoserve.service.gateway import Gateway, NamedPut
 from chronoserve.v1 import kv_pb2
@@ -68,7 +70,7 @@ class KVStoreService:
             raise result
         return self._bounded(result)
 
-    async def stream_multi_get(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    async def stream_multi_get(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         caller = await self._seam.caller(context)
         async for data in messages:
             deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
@@ -102,7 +104,7 @@ class KVStoreService:
         requests = [_named_put(put) for put in parse(kv_pb2.MultiPutRequest, data).requests]
         return multi_put_response(await self._gateway.multi_put(requests, deadline=deadline, caller=caller))
 
-    async def stream_multi_put(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    async def stream_multi_put(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         caller = await self._seam.caller(context)
         async for data in messages:
             deadline = self._seam.deadline(context, self._seam.deadlines.write_default)
@@ -116,12 +118,15 @@ class KVStoreService:
         results = await self._gateway.delete(request.dataset, list(request.key_bytes), deadline=deadline, caller=caller)
         return kv_pb2.DeleteResponse(responses=[put_response(result) for result in results]).SerializeToString()
 
-    async def bulk_put(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
+    async def bulk_put(self, data: bytes, context: Any) -> AsyncGenerator[bytes]:
         caller = await self._seam.caller(context)
         request = parse(kv_pb2.BulkPutRequest, data)
         load = Load(request.source_offline_table, request.destination_online_dataset, request.partition, request.resume_token)
-        async for progress in self._bulk.run(load, caller):
-            yield _progress(progress).SerializeToString()
+        async with aclosing(self._bulk.run(load, caller)) as loading:
+            async for progress in loading:
+                yield _progress(progress).SerializeToString()
+                if self._seam.draining.began and not progress.done:
+                    raise Unavailable("the server is stopping; call again with the last resume_token")
 
     # datasets
 
@@ -176,6 +181,8 @@ def _properties(properties: kv_pb2.DatasetProperties) -> tuple[Kind | None, int]
     if properties.kind not in (0, *Kind):
         raise InvalidRequest("properties.kind is LATEST, TIMED or unspecified", field="properties.kind")
     ttl: Duration = properties.ttl
+    if ttl.nanos % 1_000_000:
+        raise InvalidRequest("properties.ttl is in whole milliseconds", field="properties.ttl")
     return Kind(properties.kind) if properties.kind else None, ttl.seconds * 1000 + ttl.nanos // 1_000_000
 
 
@@ -204,7 +211,11 @@ def _page_token(text: str) -> bytes:
 
 def _scan_entry(key: bytes, found: bytes) -> bytes:
     """``entries`` of ScanResponse: field 1 is the key, field 2 the values, which a stored answer holds as field 1."""
-    entry = kv_pb2.ScanEntry(key_bytes=key, values=kv_pb2.GetResponse.FromString(found).values).SerializeToString()
+    try:
+        found_values = kv_pb2.GetResponse.FromString(found).values
+    except DecodeError:
+        raise CorruptValue("the store holds a value that does not have the layout of chronoserve.v1.GetResponse") from None
+    entry = kv_pb2.ScanEntry(key_bytes=key, values=found_values).SerializeToString()
     return header(len(entry)) + entry
 
 

@@ -1,5 +1,6 @@
 """Server reflection, v1 and v1alpha: the two differ in the name of their package only, so one servicer serves both."""
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
@@ -8,6 +9,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from chronoserve.v1 import fetcher_pb2, kv_pb2
+from chronoserve.wire.seam import Seam, parse
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 DESCRIBED = (kv_pb2.DESCRIPTOR, fetcher_pb2.DESCRIPTOR)
@@ -34,12 +36,19 @@ class MethodAwarePool:
             raise
 
 
-def reflection_handlers(services: list[str]) -> "list[grpc.GenericRpcHandler[Any, Any]]":
-    """Handlers that describe ``services`` and themselves."""
+def reflection_handlers(services: list[str], seam: Seam) -> "list[grpc.GenericRpcHandler[Any, Any]]":
+    """Handlers that describe ``services`` and themselves, to callers who name themselves where that is asked for."""
     servicer = ReflectionServicer((*services, *SERVICES), pool=MethodAwarePool(descriptor_pool.Default()))
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
+
+    async def info(messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
+        await seam.caller(context)
+        async for reply in servicer.ServerReflectionInfo(_requests(messages), context):
+            yield reply.SerializeToString()
+
+    method = seam.stream_stream("ServerReflectionInfo", info)
     return [grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": method}) for service in SERVICES]
+
+
+async def _requests(messages: AsyncIterator[bytes]) -> AsyncGenerator[reflection_pb2.ServerReflectionRequest]:
+    async for data in messages:
+        yield parse(reflection_pb2.ServerReflectionRequest, data)

@@ -6,7 +6,8 @@ it raises becomes a status. A native transport would replace this room's neighbo
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from chronoserve.kvstore.layers.metrics import Histogram
 from chronoserve.model.errors import Internal, InvalidRequest, KVError
 from chronoserve.service.access import Caller
+from chronoserve.wire.draining import Draining, Messages
 from chronoserve.wire.status import code, status
 
 log = structlog.get_logger("chronoserve.wire")
@@ -87,6 +89,7 @@ class Seam:
         self.deadlines = deadlines
         self.identify = identify
         self.in_flight = InFlight()
+        self.draining = Draining()
         self.methods: dict[str, MethodMetrics] = {}
 
     def deadline(self, context: Context, default: float) -> float:
@@ -104,16 +107,21 @@ class Seam:
         """A unary method of raw bytes."""
         metrics = self.methods[name] = MethodMetrics()
         in_flight = self.in_flight
+        draining = self.draining
 
         async def call(data: bytes, context: Any) -> bytes:
             began = perf_counter()
             outcome = "OK"
             in_flight.enter()
             try:
-                return await handler(data, context)
+                reply = await handler(data, context)
+                if draining.began:
+                    await draining.hold(context)
             except BaseException as error:
-                outcome = await _abort(context, error, name)
+                outcome = await _abort(context, error, name, draining)
                 raise
+            else:
+                return reply
             finally:
                 in_flight.leave()
                 metrics.calls[outcome] += 1
@@ -121,27 +129,37 @@ class Seam:
 
         return grpc.unary_unary_rpc_method_handler(call)
 
-    def unary_stream(self, name: str, handler: Callable[[bytes, Any], AsyncIterator[bytes]]) -> "grpc.RpcMethodHandler[Any, Any]":
+    def unary_stream(self, name: str, handler: Callable[[bytes, Any], AsyncGenerator[bytes]]) -> "grpc.RpcMethodHandler[Any, Any]":
         """A method that answers a stream of raw bytes."""
         return grpc.unary_stream_rpc_method_handler(self._streaming(name, handler))
 
-    def stream_stream(self, name: str, handler: Callable[[Any, Any], AsyncIterator[bytes]]) -> "grpc.RpcMethodHandler[Any, Any]":
-        """A bidirectional method of raw bytes."""
-        return grpc.stream_stream_rpc_method_handler(self._streaming(name, handler))
+    def stream_stream(
+        self, name: str, handler: Callable[[AsyncIterator[bytes], Any], AsyncGenerator[bytes]]
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A bidirectional method of raw bytes. While the server drains, it ends between two messages."""
 
-    def _streaming(self, name: str, handler: Callable[[Any, Any], AsyncIterator[bytes]]) -> Callable[[Any, Any], Awaitable[None]]:
+        def drained(messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
+            return handler(Messages(messages, self.draining), context)
+
+        return grpc.stream_stream_rpc_method_handler(self._streaming(name, drained))
+
+    def _streaming(self, name: str, handler: Callable[[Any, Any], AsyncGenerator[bytes]]) -> Callable[[Any, Any], Awaitable[None]]:
         metrics = self.methods[name] = MethodMetrics()
         in_flight = self.in_flight
+        draining = self.draining
 
         async def call(request: Any, context: Any) -> None:
             began = perf_counter()
             outcome = "OK"
             in_flight.enter()
             try:
-                async for reply in handler(request, context):
-                    await context.write(reply)
+                async with aclosing(handler(request, context)) as replies:
+                    async for reply in replies:
+                        if draining.began:
+                            await draining.hold(context)
+                        await context.write(reply)
             except BaseException as error:
-                outcome = await _abort(context, error, name)
+                outcome = await _abort(context, error, name, draining)
                 raise
             finally:
                 in_flight.leave()
@@ -151,13 +169,17 @@ class Seam:
         return call
 
 
-async def _abort(context: Any, error: BaseException, method: str) -> str:
+async def _abort(context: Any, error: BaseException, method: str, draining: Draining) -> str:
     """End the call with the error's status; returns only for errors that the transport itself must see."""
-    if isinstance(error, (asyncio.CancelledError, grpc.aio.AbortError)):
-        return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "ABORTED"
+    if isinstance(error, grpc.aio.AbortError):
+        return "ABORTED"
+    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+        return "CANCELLED"
     if not isinstance(error, KVError):
         log.error("a handler failed", method=method, error=type(error).__name__, exc_info=error)
         error = Internal("the server failed; its log has the details")
+    if draining.began:
+        await draining.hold(context)
     details = status(error)
     context.set_trailing_metadata(((STATUS_DETAILS, details.SerializeToString()),))
     try:
@@ -165,6 +187,12 @@ async def _abort(context: Any, error: BaseException, method: str) -> str:
     except grpc.aio.AbortError as aborted:
         raise aborted from None
     return code(error).name
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this call. A stray CancelledError of something below must become a status, or the client hangs."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def parse(message: type[Parsed], data: bytes) -> Parsed:

@@ -14,10 +14,11 @@ from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.bulk import BulkLoader
 from chronoserve.service.gateway import Gateway
 from chronoserve.wire import fetcher, health, kv
+from chronoserve.wire.draining import HOLD_SECONDS_MAX, QUIET_SECONDS
 from chronoserve.wire.health import HealthService
 from chronoserve.wire.kv import KVStoreService
 from chronoserve.wire.reflection import reflection_handlers
-from chronoserve.wire.seam import Seam
+from chronoserve.wire.seam import Deadlines, Seam
 from chronoserve.wire.tls import CertificateWatch, TLSFiles
 
 log = structlog.get_logger("chronoserve.server")
@@ -68,7 +69,7 @@ class GrpcServer:
         service = KVStoreService(gateway, seam, message_bytes_max=transport.message_bytes_max, bulk=bulk)
         services = [kv.SERVICE, fetcher.SERVICE, health.SERVICE]
         self._server.add_generic_rpc_handlers(
-            (service.handlers(), fetcher.fetcher_handlers(seam), self.health.handlers(), *reflection_handlers(services))
+            (service.handlers(), fetcher.fetcher_handlers(seam), self.health.handlers(), *reflection_handlers(services, seam))
         )
         self.addresses: list[str] = []
 
@@ -98,7 +99,7 @@ class GrpcServer:
     async def drain(self, seconds: float) -> bool:
         """Say NOT_SERVING, take no new connections, let the calls under way finish; False where ``seconds`` did not suffice."""
         self.health.drain()
-        stopping = asyncio.create_task(self._server.stop(seconds))
+        stopping = await self._say_goodbye(seconds)
         try:
             async with asyncio.timeout(seconds):
                 await self.seam.in_flight.wait_idle()
@@ -111,6 +112,21 @@ class GrpcServer:
         await stopping
         return True
 
+    async def _say_goodbye(self, seconds: float) -> "asyncio.Task[None]":
+        """Send GOAWAY on every connection while no caller sends anything (chronoserve.wire.draining); the server's stopping."""
+        loop = asyncio.get_running_loop()
+        in_flight, draining = self.seam.in_flight, self.seam.draining
+        draining.begin()
+        end = loop.time() + HOLD_SECONDS_MAX
+        calls = -1
+        while calls != in_flight.calls and loop.time() < end:
+            calls = in_flight.calls
+            await asyncio.sleep(QUIET_SECONDS)
+        stopping = asyncio.create_task(self._server.stop(seconds))
+        await asyncio.sleep(0)  # GOAWAY goes out in the first step of that task
+        draining.release()
+        return stopping
+
 
 class AdminGrpcServer:
     """channelz, on a port of its own: it shows the peers of every connection."""
@@ -118,8 +134,8 @@ class AdminGrpcServer:
     def __init__(self, listen: str) -> None:
         self._server = grpc.aio.server()
         add_ChannelzServicer_to_server(ChannelzServicer(), self._server)
-        for handlers in reflection_handlers(["grpc.channelz.v1.Channelz"]):
-            self._server.add_generic_rpc_handlers((handlers,))
+        seam = Seam(deadlines=Deadlines(), identify=None)
+        self._server.add_generic_rpc_handlers(tuple(reflection_handlers(["grpc.channelz.v1.Channelz"], seam)))
         self._listen = listen
         self.address = ""
 

@@ -82,6 +82,14 @@ async def _written(write: Callable[[], Awaitable[list[PutResult]]], size: int, d
         return [WriteOutcomeUnknown(UNANSWERED)] * size
     except KVError:
         raise
-    except Exception as defect:
+    except (Exception, asyncio.CancelledError) as defect:
+        if isinstance(defect, asyncio.CancelledError) and _cancelled():
+            raise
         log.exception("a store failed during a write", error=type(defect).__name__)
         return [WriteOutcomeUnknown(BROKEN)] * size
+
+
+def _cancelled() -> bool:
+    """Whether somebody cancelled this call; else the error comes from inside of the store."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

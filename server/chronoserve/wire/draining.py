@@ -1,0 +1,96 @@
+"""How calls end when the server does, so that a caller who waits for answers loses none.
+
+When grpc core is told to stop it sends GOAWAY, but it also cancels the calls that have arrived and that no handler has
+taken yet, and those that arrive before their client has read the GOAWAY (grpc/grpc#41785). So before it is told, replies
+are held for a moment: callers who wait for an answer send nothing new, and what has arrived reaches its handler. Then
+GOAWAY goes out, ahead of the held replies on the same connection, and the next call takes another one.
+
+What remains open is a caller that sends without waiting, and only within one round trip of the GOAWAY: its call was not
+processed and may be sent again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from chronoserve.model.errors import Unavailable
+
+QUIET_SECONDS = 0.02
+"""No new call for this long: everybody who waits for an answer has sent what there was to send."""
+HOLD_SECONDS_MAX = 0.1
+"""Replies are held for this long at most."""
+MARGIN_SECONDS = 0.005
+"""A held reply leaves this much before the call's deadline."""
+
+
+class Draining:
+    """Whether the server is about to stop. One a process."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self._released = asyncio.Event()
+        self._idle: set[Messages] = set()
+
+    def begin(self) -> None:
+        """Hold replies from now on."""
+        self.began = True
+
+    def release(self) -> None:
+        """Let the held replies go, and end the streams that wait for a message."""
+        self._released.set()
+        for messages in list(self._idle):
+            messages.end()
+
+    async def hold(self, context: Any) -> None:
+        """Wait for ``release``, as far as the call's time allows."""
+        remaining = context.time_remaining()
+        patience = HOLD_SECONDS_MAX if remaining is None else min(HOLD_SECONDS_MAX, remaining - MARGIN_SECONDS)
+        if patience <= 0 or self._released.is_set():
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await self._released.wait()
+        except TimeoutError:
+            return
+
+    def waits(self, messages: "Messages") -> None:
+        """``messages`` has nothing to do until its client sends something."""
+        self._idle.add(messages)
+
+    def works(self, messages: "Messages") -> None:
+        self._idle.discard(messages)
+
+
+class Messages(AsyncIterator[bytes]):
+    """The messages of a stream until the server drains: then it ends between two of them, and says so."""
+
+    def __init__(self, messages: AsyncIterator[bytes], draining: Draining) -> None:
+        self._messages = messages
+        self._draining = draining
+        self._reader: asyncio.Task[Any] | None = None
+        self._ended = False
+
+    def end(self) -> None:
+        """Stop waiting for a message."""
+        self._ended = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def __anext__(self) -> bytes:
+        """The next message. Raises Unavailable while the server drains: what has no answer was not processed."""
+        if self._draining.began:
+            raise _drained()
+        self._reader = asyncio.current_task()
+        self._draining.waits(self)
+        try:
+            return await self._messages.__anext__()
+        except asyncio.CancelledError:
+            if self._ended and self._reader is not None and not self._reader.uncancel():
+                raise _drained() from None
+            raise
+        finally:
+            self._draining.works(self)
+
+
+def _drained() -> Unavailable:
+    return Unavailable("the server is stopping; messages without an answer were not processed: open the stream again")
