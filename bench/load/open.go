@@ -61,8 +61,11 @@ type flood struct {
 
 type departureKey struct{}
 
-// departure is when the transport took a call; zero while the call waits in this client, for a stream or a connection.
-type departure struct{ at time.Time }
+// departure is when the transport took a call, and ends the call where that takes too long.
+type departure struct {
+	at       time.Time // zero while the call waits in this client for a stream or a connection
+	patience *time.Timer
+}
 
 // departures notes when the transport takes a call: its headers go out once the connection has a stream for it.
 type departures struct{}
@@ -71,12 +74,13 @@ var _ stats.Handler = departures{}
 
 func (departures) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
-// HandleRPC runs on the goroutine that makes the call.
+// HandleRPC is told of OutHeader on the goroutine that makes the call.
 func (departures) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	if _, departs := event.(*stats.OutHeader); !departs {
 		return
 	}
 	if departed, ok := ctx.Value(departureKey{}).(*departure); ok && departed.at.IsZero() {
+		departed.patience.Stop()
 		departed.at = time.Now()
 	}
 }
@@ -114,15 +118,16 @@ func (f *flood) failed(err error, took time.Duration) {
 	}
 }
 
-// call makes one call, with a deadline that counts from when it was due.
+// call makes one call. It ends where the transport has not taken it within the patience from when it was due; once taken it
+// has the deadline for its answer.
 func (f *flood) call(number int, due time.Time) {
 	defer f.calls.Done()
 	defer f.underWay.Add(-1)
 	asked := &f.questions.questions[number%len(f.questions.questions)]
 	got := asked.reply(number%fullCheckEvery == 0)
-	ctx, cancel := f.settings.untilDeadline(due)
+	ctx, cancel := context.WithDeadline(context.Background(), due.Add(f.settings.patience+f.settings.deadline))
 	defer cancel()
-	var departed departure
+	departed := departure{patience: time.AfterFunc(time.Until(due.Add(f.settings.patience)), cancel)}
 	ctx = context.WithValue(ctx, departureKey{}, &departed)
 	err := f.connections[number%len(f.connections)].Invoke(ctx, unaryMethod, asked.body, got)
 	ended := time.Now()
@@ -132,7 +137,7 @@ func (f *flood) call(number int, due time.Time) {
 	switch {
 	case err == nil:
 		f.answered(due, departed.at, ended)
-	case departed.at.IsZero() && status.Code(err) == codes.DeadlineExceeded:
+	case departed.at.IsZero() && status.Code(err) == codes.Canceled:
 		f.held.Add(1)
 	case departed.at.IsZero():
 		f.failed(err, ended.Sub(due))

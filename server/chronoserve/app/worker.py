@@ -122,7 +122,6 @@ async def serve(settings: Settings, *, started: Callable[[Worker], Awaitable[Non
     ``started`` is awaited when it listens, ``stopping`` after it has drained. A second signal ends it at once; so does the
     first one while the stores are being opened, because nothing is under way then.
     """
-    let_threads_finish()
     signals = asyncio.Queue[int]()
     loop = asyncio.get_running_loop()
     worker = Worker(settings, await compose(settings))
@@ -143,17 +142,6 @@ async def serve(settings: Settings, *, started: Callable[[Worker], Awaitable[Non
     await stopping()
     log.info("stopped", drained=drained)
     return 0 if drained else 1
-
-
-def let_threads_finish() -> None:
-    """Ask Linux not to let a thread that wakes up take the processor from one that runs (SCHED_BATCH).
-
-    The transport wakes the loop for each of a call's three events. With the ordinary policy the loop runs at once, finds
-    one event and goes to sleep again: 12 switches a call. Without it the transport's thread hands over what it has first:
-    2 switches a call, a tenth less CPU, and larger batches for the stores. Shares of the processor stay what they are.
-    """
-    if hasattr(os, "SCHED_BATCH"):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def settle_garbage_collector() -> None:

@@ -132,22 +132,28 @@ def _parquet_batches(file: Path) -> Iterator[list[Row]]:
 
 
 def _avro_batches(file: Path) -> Iterator[list[Row]]:
-    import fastavro  # noqa: PLC0415 - only loads of Avro need it
-
-    with file.open("rb") as stream:
-        try:
-            reader: Any = fastavro.reader(stream)
-            _expect_columns(file, [column["name"] for column in reader.writer_schema["fields"]])
-            rows: list[Row] = []
-            for record in reader:
-                rows.append(_row(file, record["key_bytes"], record["value_bytes"], record.get("ts")))
-                if len(rows) == ROWS_PER_BATCH:
-                    yield rows
-                    rows = []
-        except (ValueError, EOFError, KeyError, TypeError) as broken:
-            raise InvalidRequest(f"{file.name} is not a readable Avro file of records", field="source_offline_table") from broken
+    rows: list[Row] = []
+    for record in _avro_records(file):
+        rows.append(_row(file, record["key_bytes"], record["value_bytes"], record.get("ts")))
+        if len(rows) == ROWS_PER_BATCH:
+            yield rows
+            rows = []
     if rows:
         yield rows
+
+
+def _avro_records(file: Path) -> Iterator[dict[str, Any]]:
+    import fastavro  # noqa: PLC0415 - only loads of Avro need it
+
+    try:
+        with file.open("rb") as stream:
+            reader: Any = fastavro.reader(stream)
+            _expect_columns(file, [column["name"] for column in reader.writer_schema["fields"]])
+            yield from reader
+    except InvalidRequest:
+        raise
+    except Exception as broken:  # fastavro has no error of its own for damaged files: they raise what the damage leads to
+        raise InvalidRequest(f"{file.name} is not a readable Avro file of records", field="source_offline_table") from broken
 
 
 def _expect_columns(file: Path, names: Sequence[str]) -> None:

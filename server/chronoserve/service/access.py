@@ -27,9 +27,14 @@ class Rule:
     def allows(self, identity: str, verb: Verb, dataset: str) -> bool:
         return (
             verb in self.verbs
-            and any(fnmatchcase(identity, pattern) for pattern in self.identities)
-            and any(fnmatchcase(dataset, pattern) for pattern in self.datasets)
+            and any(_matches(identity, pattern) for pattern in self.identities)
+            and any(_matches(dataset, pattern) for pattern in self.datasets)
         )
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """``*`` and ``?`` only: a shell's brackets stand for themselves here, since identities may have them."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 @dataclass(frozen=True, slots=True)

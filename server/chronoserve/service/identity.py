@@ -65,7 +65,7 @@ class JWTVerifier:
                 issuer=self._issuer,
                 options={"require": ["exp", "sub"]},
             )
-        except (self._jwt.PyJWTError, ValueError, TypeError):  # the two latter: numbers and keys that are none
+        except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError):  # the latter three: numbers and keys that are none
             return None
         return str(claims["sub"])
 

@@ -48,6 +48,7 @@ class Transport:
             ("grpc.max_receive_message_length", self.message_bytes_max),
             ("grpc.max_send_message_length", -1),  # replies are bounded by the request's keys and the stores' value limits
             ("grpc.max_concurrent_streams", self.streams_per_connection_max),
+            ("grpc.http.overload_protection", 0),
             ("grpc.max_metadata_size", METADATA_BYTES_MAX // 2),
             ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
             ("grpc.max_connection_age_ms", CONNECTION_AGE_SECONDS * 1000),

@@ -3,9 +3,8 @@
 import asyncio
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from chronoserve.kvstore.layers.layer import Layer, bytes_read
+from chronoserve.kvstore.layers.layer import Layer, has_errors
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, PutRequest, PutResult
 from chronoserve.model.errors import DeadlinePassed, Unavailable, WriteOutcomeUnknown
 
@@ -27,11 +26,8 @@ class State(enum.Enum):
     PROBING = "probing"
 
 
-class Attempt(NamedTuple):
-    """A batch that the breaker let pass: when, on the loop's clock, and whether its outcome decides."""
-
-    began: float
-    probe: bool
+CLOSED = State.CLOSED
+"""Looked up for every batch."""
 
 
 class Breaker(Layer):
@@ -45,66 +41,66 @@ class Breaker(Layer):
         self._try_at = 0.0
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
-        attempt = self._enter()
+        began, probe = asyncio.get_running_loop().time(), self.state is not CLOSED and self._probe()
         try:
             results = await self.store.multi_get(requests, deadline=deadline)
         except BaseException as error:
-            self._raised(attempt, error, deadline)
+            self._raised(error, began, deadline, probe=probe)
             raise
-        if bytes_read(results) is None and all(isinstance(result, STORE_FAILURES) for result in results):
-            self._failed(attempt, deadline)
-        else:
+        if has_errors(results) and all(isinstance(result, STORE_FAILURES) for result in results):
+            self._failed(began, deadline, probe=probe)
+        elif self._failures or probe:
             self._succeeded()
         return results
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:
-        attempt = self._enter()
+        began, probe = asyncio.get_running_loop().time(), self.state is not CLOSED and self._probe()
         try:
             results = await self.store.multi_put(requests, deadline=deadline)
         except BaseException as error:
-            self._raised(attempt, error, deadline)
+            self._raised(error, began, deadline, probe=probe)
             raise
         if results and all(isinstance(result, STORE_FAILURES) for result in results):
-            self._failed(attempt, deadline)
-        else:
+            self._failed(began, deadline, probe=probe)
+        elif self._failures or probe:
             self._succeeded()
         return results
 
-    def _enter(self) -> Attempt:
+    def _probe(self) -> bool:
+        """Let this batch decide. Raises Unavailable while it is not yet time for one, or another one is under way."""
         now = asyncio.get_running_loop().time()
-        if self.state is State.CLOSED:
-            return Attempt(now, False)
         if self.state is State.PROBING or now < self._try_at:
             wait = max(self._try_at - now, 0.01)
             raise Unavailable("the store has been failing and is not asked for a moment", retry_after=wait)
         self.state = State.PROBING
-        return Attempt(now, True)
+        return True
 
     def _succeeded(self) -> None:
         self._failures = 0
         self.state = State.CLOSED
 
-    def _raised(self, attempt: Attempt, error: BaseException, deadline: float) -> None:
+    def _raised(self, error: BaseException, began: float, deadline: float, *, probe: bool) -> None:
         """The layers above cancel what has not answered by its deadline, so a cancelled batch may be a silent store's."""
         silent = isinstance(error, asyncio.CancelledError) and asyncio.get_running_loop().time() >= deadline
         if silent or isinstance(error, STORE_FAILURES):
-            self._failed(attempt, deadline)
-        else:
-            self._abandoned(attempt)
+            self._failed(began, deadline, probe=probe)
+        elif probe:
+            self._abandoned()
 
-    def _failed(self, attempt: Attempt, deadline: float) -> None:
+    def _failed(self, began: float, deadline: float, *, probe: bool) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= deadline and now - attempt.began < PATIENCE_SECONDS:
-            self._abandoned(attempt)
+        if now >= deadline and now - began < PATIENCE_SECONDS:
+            if probe:
+                self._abandoned()
             return
         self._failures += 1
-        if attempt.probe or self._failures >= FAILURES_TO_OPEN:
+        if probe or self._failures >= FAILURES_TO_OPEN:
             if self.state is not State.OPEN:
                 self.opened_total += 1
             self.state = State.OPEN
             self._try_at = now + OPEN_SECONDS
 
-    def _abandoned(self, attempt: Attempt) -> None:
+    def _abandoned(self) -> None:
         """A probe without an outcome: the next call probes again."""
-        if attempt.probe and self.state is State.PROBING:
+        if self.state is State.PROBING:
             self.state = State.OPEN

@@ -38,9 +38,20 @@ class Layer(KVStore):
         await self.store.close()
 
 
+class Flawless(list[GetResult]):
+    """Results without an error among them, known to be so: the layers further out need not look again."""
+
+    __slots__ = ()
+
+
 def bytes_read(results: Sequence[GetResult]) -> int | None:
-    """Bytes of all answers; None where some answer is an error. One pass in C, because every layer asks."""
+    """Bytes of all answers; None where some answer is an error. One pass in C."""
     try:
         return sum(map(len, results))  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def has_errors(results: Sequence[GetResult]) -> bool:
+    """Whether some answer is an error; free where a layer below has looked already."""
+    return results.__class__ is not Flawless and bytes_read(results) is None

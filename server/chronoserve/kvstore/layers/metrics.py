@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
 
-from chronoserve.kvstore.layers.layer import Layer, bytes_read
+from chronoserve.kvstore.layers.layer import Flawless, Layer, bytes_read
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, PutRequest, PutResult
 from chronoserve.model.errors import KVError
 
@@ -67,12 +67,12 @@ class Metrics(Layer):
             raise
         finally:
             reads.finished(began, len(requests))
-        size = bytes_read(results)
-        if size is None:
-            reads.errors.update(result.reason for result in results if isinstance(result, KVError))
-        else:
-            reads.bytes += size
         reads.misses += results.count(b"")
+        size = bytes_read(results)
+        if size is not None:
+            reads.bytes += size
+            return Flawless(results)
+        reads.errors.update(result.reason for result in results if isinstance(result, KVError))
         return results
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:

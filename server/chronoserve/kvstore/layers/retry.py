@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from chronoserve.kvstore.layers.layer import Layer, bytes_read
+from chronoserve.kvstore.layers.layer import Layer, has_errors
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, PutRequest, PutResult
 from chronoserve.model.dataset import Dataset
 from chronoserve.model.errors import KVError, WriteOutcomeUnknown
@@ -39,12 +39,13 @@ class Retry(Layer):
         self.retries_total = 0
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
-        self._budget = min(BUDGET_MAX, self._budget + BUDGET_RATIO)
+        if self._budget < BUDGET_MAX:
+            self._budget += BUDGET_RATIO
         try:
             results = await self.store.multi_get(requests, deadline=deadline)
         except KVError as error:
             results = [error] * len(requests)
-        if bytes_read(results) is not None:
+        if not has_errors(results):
             return results
         return await self._again(requests, results, self.store.multi_get, _reads_again, deadline)
 

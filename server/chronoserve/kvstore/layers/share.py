@@ -42,20 +42,23 @@ class Share(Layer):
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         asked = Asked(deadline)
         distinct = dict.fromkeys(requests, asked)
-        this_tick = self._this_tick
-        if not this_tick:
-            asyncio.get_running_loop().call_soon(this_tick.clear)
-        elif not this_tick.keys().isdisjoint(distinct):
+        wanted = requests if len(distinct) == len(requests) else list(distinct)
+        if not self._this_tick:
+            self._this_tick = distinct  # now the tick's own, and no longer just this call's
+            asyncio.get_running_loop().call_soon(self._end_tick)
+        elif self._this_tick.keys().isdisjoint(distinct):
+            self._this_tick.update(distinct)
+        else:
             return await self._shared(requests, distinct, deadline)
-        this_tick.update(distinct)
-        if len(distinct) == len(requests):
-            results = await self._ask(requests, asked)
-            if asked.waiting:
-                asked.answered(dict(zip(requests, results, strict=True)))
+        results = await self._ask(wanted, asked)
+        if wanted is requests and not asked.waiting:
             return results
-        answers = dict(zip(distinct, await self._ask(list(distinct), asked), strict=True))
+        answers = dict(zip(wanted, results, strict=True))
         asked.answered(answers)
         return list(map(answers.__getitem__, requests))
+
+    def _end_tick(self) -> None:
+        self._this_tick = {}
 
     async def _ask(self, requests: Sequence[GetRequest], asked: Asked) -> list[GetResult]:
         try:
