@@ -68,7 +68,6 @@ def test_a_flipped_bit_or_a_lost_end_is_never_another_exception(row: list[TimedV
         return
 
 
-@pytest.mark.xfail(reason="chronoserve.model.values reads numbers of any length, in quadratic time", run=False, strict=True)
 def test_an_endless_number_is_corrupt_at_once() -> None:
     with pytest.raises(CorruptValue):
         values.decode(b"\n" + b"\xff" * 4_000_000)

@@ -71,10 +71,11 @@ def open_source(table: str, partition: str, roots: Sequence[Path] | None) -> Fil
         InvalidRequest: there is nothing to read.
         FailedPrecondition: the place, or a file that a link there leads to, is not below one of ``roots`` (None: any place).
     """
-    if not table:
+    place = table.removeprefix("file://")
+    if not place:
         raise InvalidRequest("source_offline_table is empty; name a file or a folder", field="source_offline_table")
     try:
-        files = _files(Path(table.removeprefix("file://")), partition, None if roots is None else [root.resolve() for root in roots])
+        files = _files(Path(place), partition, None if roots is None else [root.resolve() for root in roots])
     except (OSError, ValueError, RuntimeError) as unusable:  # a name that is no path, a loop of links, a folder that is closed to us
         raise InvalidRequest("source_offline_table cannot be read", field="source_offline_table") from unusable
     if not files:

@@ -13,6 +13,7 @@ from chronoserve.model.errors import CorruptValue
 VALUES_TAG = 0x0A
 BYTES_TAG = 0x0A
 MILLIS_TAG = 0x10
+VARINT_BYTES_MAX = 10
 
 
 class TimedValue(NamedTuple):
@@ -44,14 +45,15 @@ def encode(value: bytes, millis: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
+    """The number at ``at`` and the offset behind it. A varint has ten bytes at most, whatever the data claims."""
+    number = 0
+    for shift in range(0, 7 * VARINT_BYTES_MAX, 7):
         byte = data[at]
         number |= (byte & 0x7F) << shift
         at += 1
         if byte < 0x80:
             return number, at
-        shift += 7
+    raise CorruptValue("a stored value has a number that does not end")
 
 
 def iterate(data: bytes) -> Iterator[tuple[int, int, TimedValue]]:

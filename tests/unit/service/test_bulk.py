@@ -400,13 +400,13 @@ def test_a_link_within_a_root_and_a_root_that_is_a_link_are_fine(allowed: Path) 
     "name", ["", "no\x00name", "x" * 5000, "loop", "nothing", "empty", "notes.txt", "fifo.avro", "s3://bucket/table", "file://"]
 )
 def test_a_source_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+    write_parquet(tmp_path / "rows.parquet", rows(1))
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("x")
     os.mkfifo(tmp_path / "fifo.avro")
     place = name if name in ("", "s3://bucket/table", "file://") else str(tmp_path / name)
-    with pytest.raises(InvalidRequest) as caught:
-        os.chdir(tmp_path / "empty")
+    with contextlib.chdir(tmp_path), pytest.raises(InvalidRequest) as caught:
         open_source(place, "", None)
     assert caught.value.field == "source_offline_table"
     assert len(caught.value.message) < 300
@@ -500,7 +500,7 @@ def test_a_damaged_file_is_refused_as_one_or_read(good_files: dict[str, bytes], 
             opened.count()
             read_all(path)
         except InvalidRequest as refused:
-            assert name in refused.message
+            assert name in refused.message  # noqa: PT017 - it may be raised, or not
 
 
 def test_the_batches_of_the_product_are_larger_than_those_of_these_tests() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronoserve.model.errors import InvalidRequest, Unauthenticated
-from chronoserve.service.identity import REFUSED, JWTVerifier, StaticTokens, identify
+from chronoserve.service.identity import REFUSED, JWTVerifier, StaticTokens, TokenVerifier, identify
 
 SECRET = "a shared secret of more than thirty-two bytes"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -137,7 +137,7 @@ def test_no_text_is_worse_than_unknown(text: str) -> None:
 
 
 def test_every_refusal_has_the_same_text() -> None:
-    verifiers = [StaticTokens({sha256("t"): "alice"}), verifier()]
+    verifiers: list[TokenVerifier] = [StaticTokens({sha256("t"): "alice"}), verifier()]
     for token in ("", "wrong", jwt.encode(claims(exp=1), private_pem(RSA), "RS256"), unsigned({"alg": "none"}, claims())):
         with pytest.raises(Unauthenticated) as caught:
             identify(token, verifiers)
