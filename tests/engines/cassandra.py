@@ -1,17 +1,14 @@
 """One Apache Cassandra node as a JVM, small and quick to start, its commit log synced before every acknowledgement."""
 
-import shutil
 import socket
-import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.engines.engine import CACHE, Engine, Process, free_port
+from tests.engines.maven import install_jars, runnable
 
 VERSION = "5.0.9"
 MAIN = "org.apache.cassandra.service.CassandraDaemon"
 HEAP = "384m"
-INSTALL_SECONDS_MAX = 900
 READY_SECONDS_MAX = 180
 PROBE_SECONDS = 0.5
 
@@ -125,17 +122,12 @@ class Cassandra(Engine):
 
     @classmethod
     def install(cls) -> None:
-        if cls.installed():
-            return
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            fresh = Path(scratch, "home")
-            _resolve_jars(fresh)
-            fresh.rename(cls.home)
+        if not cls.installed():
+            install_jars(POM, cls.home)
 
     @classmethod
     def installed(cls) -> bool:
-        return cls.home.is_dir() and shutil.which("java") is not None
+        return runnable(cls.home)
 
     @property
     def url(self) -> str:
@@ -189,12 +181,3 @@ def _opened_packages() -> list[str]:
         for package in packages.split()
         for verb in ("exports", "opens")
     ]
-
-
-def _resolve_jars(home: Path) -> None:
-    """Fetch Cassandra and all it depends on into ``home/lib``; registry and mirrors are Maven's own settings."""
-    home.mkdir()
-    (home / "pom.xml").write_text(POM)
-    goal = "dependency:copy-dependencies"
-    command = ["mvn", "-q", "-B", "-ntp", goal, "-DincludeScope=runtime", f"-DoutputDirectory={home / 'lib'}"]
-    subprocess.run(command, cwd=home, check=True, timeout=INSTALL_SECONDS_MAX)

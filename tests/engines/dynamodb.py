@@ -3,18 +3,16 @@
 import http.client
 import platform
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.engines.engine import CACHE, Engine, Process, free_port
+from tests.engines.maven import install_jars, runnable
 
 VERSION = "3.3.1"
 SDK_VERSION = "2.40.0"
 """DynamoDB Local asks for an SDK release whose artifacts are not all published; this one has them."""
 
 MAIN = "software.amazon.dynamodb.services.local.main.ServerRunner"
-INSTALL_SECONDS_MAX = 900
 READY_SECONDS_MAX = 60
 
 LOOK_UP_TABLE = {
@@ -66,18 +64,12 @@ class DynamoDB(Engine):
 
     @classmethod
     def install(cls) -> None:
-        if cls.installed():
-            return
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            fresh = Path(scratch, "home")
-            _resolve_jars(fresh)
-            _lay_out_native_library(fresh)
-            fresh.rename(cls.home)
+        if not cls.installed():
+            install_jars(POM, cls.home, finish=_lay_out_native_library)
 
     @classmethod
     def installed(cls) -> bool:
-        return cls.home.is_dir() and shutil.which("java") is not None
+        return runnable(cls.home)
 
     @property
     def endpoint(self) -> str:
@@ -122,14 +114,6 @@ class DynamoDB(Engine):
             return False
         finally:
             connection.close()
-
-
-def _resolve_jars(home: Path) -> None:
-    home.mkdir()
-    pom = home / "pom.xml"
-    pom.write_text(POM)
-    command: list[str | Path] = ["mvn", "-q", "-B", "-ntp", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime"]
-    subprocess.run([*command, f"-DoutputDirectory={home / 'lib'}"], check=True, timeout=INSTALL_SECONDS_MAX)
 
 
 def _lay_out_native_library(home: Path) -> None:

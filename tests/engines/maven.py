@@ -1,0 +1,36 @@
+"""Engines of the JVM: their jars come from Maven's registry, whose address and mirrors are Maven's own settings."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.engines.engine import CACHE
+from tests.engines.packages import need
+
+INSTALL_SECONDS_MAX = 900
+
+
+def install_jars(pom: str, home: Path, *, finish: Callable[[Path], None] = lambda _: None) -> None:
+    """Put what ``pom`` depends on into ``home/lib``; ``finish`` completes the folder before it takes its place.
+
+    Raises:
+        FileNotFoundError: there is no Maven or Java and none could be installed; the text says what to install.
+    """
+    need("java", "openjdk-17-jre-headless")
+    need("mvn", "maven")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        fresh = Path(scratch, "home")
+        fresh.mkdir()
+        (fresh / "pom.xml").write_text(pom)
+        command = ["mvn", "-q", "-B", "-ntp", "dependency:copy-dependencies", "-DincludeScope=runtime"]
+        subprocess.run([*command, f"-DoutputDirectory={fresh / 'lib'}"], cwd=fresh, check=True, timeout=INSTALL_SECONDS_MAX)
+        finish(fresh)
+        fresh.rename(home)
+
+
+def runnable(home: Path) -> bool:
+    """Whether the jars are there and something can run them."""
+    return home.is_dir() and shutil.which("java") is not None
