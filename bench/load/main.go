@@ -46,7 +46,6 @@ type settings struct {
 	connections  int
 	duration     time.Duration
 	deadline     time.Duration
-	patience     time.Duration
 	waitForReady bool
 	rate         float64
 	underWayMax  int
@@ -67,7 +66,6 @@ func parse() (*settings, error) {
 	flag.IntVar(&s.connections, "connections", 4, "connections that calls are spread over")
 	flag.DurationVar(&s.duration, "for", 5*time.Second, "length of the run")
 	flag.DurationVar(&s.deadline, "deadline", 5*time.Second, "deadline of each unary call; 0: none")
-	flag.DurationVar(&s.patience, "patience", time.Second, "how long a call of the open loop waits for a stream; its deadline comes on top")
 	flag.BoolVar(&s.waitForReady, "wait-for-ready", false, "calls wait for a connection instead of failing where there is none")
 	flag.Float64Var(&s.rate, "rate", 1000, "calls a second of the open loop")
 	flag.IntVar(&s.underWayMax, "under-way-max", 20_000, "calls under way at most in the open loop")

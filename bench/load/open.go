@@ -61,11 +61,8 @@ type flood struct {
 
 type departureKey struct{}
 
-// departure is when the transport took a call, and ends the call where that takes too long.
-type departure struct {
-	at       time.Time // zero while the call waits in this client for a stream or a connection
-	patience *time.Timer
-}
+// departure is when the transport took a call; zero while the call waits in this client for a stream or a connection.
+type departure struct{ at time.Time }
 
 // departures notes when the transport takes a call: its headers go out once the connection has a stream for it.
 type departures struct{}
@@ -80,7 +77,6 @@ func (departures) HandleRPC(ctx context.Context, event stats.RPCStats) {
 		return
 	}
 	if departed, ok := ctx.Value(departureKey{}).(*departure); ok && departed.at.IsZero() {
-		departed.patience.Stop()
 		departed.at = time.Now()
 	}
 }
@@ -118,16 +114,15 @@ func (f *flood) failed(err error, took time.Duration) {
 	}
 }
 
-// call makes one call. It ends where the transport has not taken it within the patience from when it was due; once taken it
-// has the deadline for its answer.
+// call makes one call, with a deadline that counts from when it was due.
 func (f *flood) call(number int, due time.Time) {
 	defer f.calls.Done()
 	defer f.underWay.Add(-1)
 	asked := &f.questions.questions[number%len(f.questions.questions)]
 	got := asked.reply(number%fullCheckEvery == 0)
-	ctx, cancel := context.WithDeadline(context.Background(), due.Add(f.settings.patience+f.settings.deadline))
+	ctx, cancel := f.settings.untilDeadline(due)
 	defer cancel()
-	departed := departure{patience: time.AfterFunc(time.Until(due.Add(f.settings.patience)), cancel)}
+	var departed departure
 	ctx = context.WithValue(ctx, departureKey{}, &departed)
 	err := f.connections[number%len(f.connections)].Invoke(ctx, unaryMethod, asked.body, got)
 	ended := time.Now()
@@ -137,7 +132,7 @@ func (f *flood) call(number int, due time.Time) {
 	switch {
 	case err == nil:
 		f.answered(due, departed.at, ended)
-	case departed.at.IsZero() && status.Code(err) == codes.Canceled:
+	case departed.at.IsZero() && status.Code(err) == codes.DeadlineExceeded:
 		f.held.Add(1)
 	case departed.at.IsZero():
 		f.failed(err, ended.Sub(due))

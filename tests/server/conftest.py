@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
-from chronoserve.v1 import kv_pb2, kv_pb2_grpc
-from tests.server.running import RunningServer
+from chronoserve.v1 import kv_pb2
+from tests.server.running import RunningServer, kv_stub
 
 StartServer = Callable[..., RunningServer]
 LOOPBACK = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
@@ -49,12 +50,12 @@ def channel(server: RunningServer) -> Iterator[grpc.Channel]:
 
 
 @pytest.fixture(scope="module")
-def kv(channel: grpc.Channel) -> kv_pb2_grpc.KVStoreStub:
-    return kv_pb2_grpc.KVStoreStub(channel)
+def kv(channel: Any) -> Any:
+    return kv_stub(channel)
 
 
 @pytest.fixture
-def dataset(request: pytest.FixtureRequest, kv: kv_pb2_grpc.KVStoreStub) -> str:
+def dataset(request: pytest.FixtureRequest, kv: Any) -> str:
     """A LATEST dataset that no other test uses."""
     name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:200]
     kv.Create(kv_pb2.CreateRequest(dataset=name, properties={"kind": "DATASET_KIND_LATEST"}), timeout=10)

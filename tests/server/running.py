@@ -15,6 +15,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from chronoserve.v1 import kv_pb2_grpc
+
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 HAPPENS_SECONDS = 15.0
@@ -128,3 +130,9 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def kv_stub(channel: Any) -> Any:
+    """The generated stub, whose types nobody has written down."""
+    stub: Any = kv_pb2_grpc.KVStoreStub
+    return stub(channel)

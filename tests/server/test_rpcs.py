@@ -1,198 +1,244 @@
-"""Every method of chronoserve.v1.KVStore on a running server, by the generated stubs."""
+"""Every RPC of the services, with generated stubs over a real connection."""
 
+import queue
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import grpc
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from chronoserve.v1 import fetcher_pb2, kv_pb2
-from tests.server.inprocess import SECONDS, outcome, raw, serving
+from chronoserve.v1 import fetcher_pb2, fetcher_pb2_grpc, kv_pb2
+from tests.server.conftest import StartServer
+from tests.server.running import kv_stub
+
+SECONDS = 10
+ROWS = 5_000
+"""More than one batch of a bulk load."""
+
+
+def put(dataset: str, key: bytes, value: bytes, millis: int | None = None) -> kv_pb2.PutRequest:
+    return kv_pb2.PutRequest(dataset=dataset, key_bytes=key, value_bytes=value, ts_millis=millis)
 
 
 def get(dataset: str, key: bytes, after: int | None = None) -> kv_pb2.GetRequest:
     return kv_pb2.GetRequest(dataset=dataset, key_bytes=key, after_ts_millis=after)
 
 
-def put(dataset: str, key: bytes, value: bytes, ts: int | None = None) -> kv_pb2.PutRequest:
-    return kv_pb2.PutRequest(dataset=dataset, key_bytes=key, value_bytes=value, ts_millis=ts)
-
-
-def pairs(response: kv_pb2.GetResponse) -> list[tuple[bytes, int]]:
+def found(response: kv_pb2.GetResponse) -> list[tuple[bytes, int]]:
     return [(value.bytes, value.millis) for value in response.values]
 
 
-def reason(status: status_pb2.Status) -> str:
+def reason(error: Any) -> str:
+    """The machine-readable name of an error."""
     info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
+    assert any(detail.Unpack(info) for detail in rpc_status.from_call(error).details)
     return str(info.reason)
 
 
-async def test_what_is_put_is_got_one_by_one_and_in_batches() -> None:
-    async with serving() as server:
-        await server.create("D")
-        await server.create("E_STREAMING")
-        assert (await server.kv.Put(put("D", b"k", b"v", 7), timeout=SECONDS)).ok
-        assert pairs(await server.kv.Get(get("D", b"k"), timeout=SECONDS)) == [(b"v", 7)]
-        assert pairs(await server.kv.Get(get("D", b"k", 8), timeout=SECONDS)) == []
-        batch = [put("E_STREAMING", b"k", b"2", 2), put("E_STREAMING", b"k", b"1", 1), put("NO", b"k", b"v"), put("D", b"", b"v")]
-        done = await server.kv.MultiPut(kv_pb2.MultiPutRequest(requests=batch), timeout=SECONDS)
-        assert [(each.ok, each.error.code) for each in done.responses] == [
-            (True, 0),
-            (True, 0),
-            (False, grpc.StatusCode.NOT_FOUND.value[0]),
-            (False, grpc.StatusCode.INVALID_ARGUMENT.value[0]),
-        ]
-        gets = [get("E_STREAMING", b"k"), get("D", b"none"), get("NO", b"k"), get("D", b"k"), get("D", b"k"), get("E_STREAMING", b"k", -5)]
-        found = await server.kv.MultiGet(kv_pb2.MultiGetRequest(requests=gets), timeout=SECONDS)
-        assert [pairs(each) for each in found.responses] == [[(b"1", 1), (b"2", 2)], [], [], [(b"v", 7)], [(b"v", 7)], [(b"1", 1), (b"2", 2)]]
-        assert [reason(each.error) if each.HasField("error") else "" for each in found.responses] == ["", "", "UNKNOWN_DATASET", "", "", ""]
+@pytest.fixture
+def timed(dataset: str, kv: Any) -> str:
+    name = f"{dataset}_STREAMING"
+    kv.Create(kv_pb2.CreateRequest(dataset=name), timeout=SECONDS)
+    return name
 
 
-async def test_a_single_call_answers_its_error_as_the_status_of_the_call() -> None:
-    async with serving() as server:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await server.kv.Put(put("NO", b"k", b"v"), timeout=SECONDS)
-        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-        status = rpc_status.from_call(caught.value)
-        assert status is not None
-        assert reason(status) == "UNKNOWN_DATASET"
-        assert (await outcome(server.kv.Get(get("D", b""), timeout=SECONDS)))[0] == "INVALID_ARGUMENT"
+def test_create_is_idempotent_and_refuses_other_properties(kv: Any) -> None:
+    asked = kv_pb2.CreateRequest(dataset="C_STREAMING", properties=kv_pb2.DatasetProperties(ttl=Duration(seconds=3600)))
+    answers = [kv.Create(asked, timeout=SECONDS).dataset for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert (answers[0].name, answers[0].store) == ("C_STREAMING", "default")
+    assert answers[0].properties == kv_pb2.DatasetProperties(kind=kv_pb2.DATASET_KIND_TIMED, ttl=Duration(seconds=3600))
+    with pytest.raises(grpc.RpcError) as refused:
+        kv.Create(kv_pb2.CreateRequest(dataset="C_STREAMING"), timeout=SECONDS)
+    assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert reason(refused.value) == "DATASET_EXISTS"
 
 
-async def test_streams_answer_message_by_message_in_order() -> None:
-    async with serving() as server:
-        await server.create("D")
-        puts = server.kv.StreamMultiPut(timeout=SECONDS)
-        gets = server.kv.StreamMultiGet(timeout=SECONDS)
-        for n in range(20):
-            await puts.write(kv_pb2.MultiPutRequest(requests=[put("D", b"%d" % n, b"v", n)] * (n % 3)))
-            done = await puts.read()
-            assert [each.ok for each in done.responses] == [True] * (n % 3)
-        for n in range(20):
-            await gets.write(kv_pb2.MultiGetRequest(requests=[get("D", b"%d" % n)] * (n % 4)))
-        for n in range(20):
-            found = await gets.read()
-            assert [pairs(each) for each in found.responses] == [[(b"v", n)] if n % 3 else []] * (n % 4)
-        for stream in (puts, gets):
-            await stream.done_writing()
-            assert await stream.read() is grpc.aio.EOF
-            assert await stream.code() is grpc.StatusCode.OK
+def test_put_and_get_of_one_key(kv: Any, dataset: str) -> None:
+    assert found(kv.Get(get(dataset, b"k"), timeout=SECONDS)) == []
+    assert kv.Put(put(dataset, b"k", b"new", 200), timeout=SECONDS).ok
+    assert kv.Put(put(dataset, b"k", b"old", 100), timeout=SECONDS).ok
+    assert found(kv.Get(get(dataset, b"k"), timeout=SECONDS)) == [(b"new", 200)]
+    assert found(kv.Get(get(dataset, b"k", 200), timeout=SECONDS)) == [(b"new", 200)]
+    assert found(kv.Get(get(dataset, b"k", 201), timeout=SECONDS)) == []
 
 
-async def test_an_error_of_a_message_ends_its_stream_with_the_status() -> None:
-    async with serving(limits={"keys_per_call_max": 3}) as server:
-        stream = server.kv.StreamMultiGet(timeout=SECONDS)
-        await stream.write(kv_pb2.MultiGetRequest(requests=[get("D", b"k")] * 4))
-        assert (await outcome(stream))[0] == "INVALID_ARGUMENT"
+def test_a_single_call_answers_an_error_as_its_status(kv: Any, dataset: str) -> None:
+    cases: dict[Callable[[], Any], grpc.StatusCode] = {
+        lambda: kv.Get(get("NOT_THERE", b"k"), timeout=SECONDS): grpc.StatusCode.NOT_FOUND,
+        lambda: kv.Put(put("NOT_THERE", b"k", b"v"), timeout=SECONDS): grpc.StatusCode.NOT_FOUND,
+        lambda: kv.Get(get(dataset, b""), timeout=SECONDS): grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: kv.Put(put(dataset, b"k", b"v", -1), timeout=SECONDS): grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: kv.Put(put(dataset, b"k", b"v", 1 << 60), timeout=SECONDS): grpc.StatusCode.INVALID_ARGUMENT,
+    }
+    for call, code in cases.items():
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refused.value.code() is code
+        error: Any = refused.value
+        assert rpc_status.from_call(error).message == error.details()
 
 
-async def test_create_and_describe() -> None:
-    async with serving() as server:
-        properties = kv_pb2.DatasetProperties(kind=kv_pb2.DATASET_KIND_TIMED, ttl=Duration(seconds=90, nanos=5_000_000))
-        request = kv_pb2.CreateRequest(dataset="D", properties=properties)
-        made = (await server.kv.Create(request, timeout=SECONDS)).dataset
-        assert (made.name, made.store, made.properties) == ("D", "main", properties)
-        assert (await server.kv.Create(request, timeout=SECONDS)).dataset == made
-        assert (await outcome(server.kv.Create(kv_pb2.CreateRequest(dataset="D"), timeout=SECONDS)))[0] == "ALREADY_EXISTS"
-        await server.create("A")
-        every = await server.kv.Describe(kv_pb2.DescribeRequest(), timeout=SECONDS)
-        assert [dataset.name for dataset in every.datasets] == ["A", "D"]
-        assert not every.datasets[0].properties.HasField("ttl")
-        assert list((await server.kv.Describe(kv_pb2.DescribeRequest(dataset="D"), timeout=SECONDS)).datasets) == [made]
-        assert (await outcome(server.kv.Describe(kv_pb2.DescribeRequest(dataset="X"), timeout=SECONDS)))[0] == "NOT_FOUND"
+def test_timed_values_come_oldest_first_and_are_written_once(kv: Any, timed: str) -> None:
+    for millis in (300, 100, 200, 300):
+        kv.Put(put(timed, b"k", b"at %d" % millis, millis), timeout=SECONDS)
+    assert found(kv.Get(get(timed, b"k"), timeout=SECONDS)) == [(b"at 100", 100), (b"at 200", 200), (b"at 300", 300)]
+    assert found(kv.Get(get(timed, b"k", 200), timeout=SECONDS)) == [(b"at 200", 200), (b"at 300", 300)]
 
 
-@pytest.mark.parametrize(
-    "properties",
-    [
-        kv_pb2.DatasetProperties(kind=99),  # type: ignore[arg-type]
-        kv_pb2.DatasetProperties(ttl=Duration(seconds=-1)),
-        kv_pb2.DatasetProperties(ttl=Duration(nanos=-1)),
-        kv_pb2.DatasetProperties(ttl=Duration(nanos=999_999)),
-        kv_pb2.DatasetProperties(ttl=Duration(seconds=2**62)),
-    ],
-    ids=["kind", "negative", "negative nanos", "less than a millisecond", "endless"],
-)
-async def test_properties_that_cannot_be_are_refused(properties: kv_pb2.DatasetProperties) -> None:
-    async with serving() as server:
-        assert (await outcome(server.kv.Create(kv_pb2.CreateRequest(dataset="D", properties=properties), timeout=SECONDS)))[0] == "INVALID_ARGUMENT"
+def test_a_batch_answers_every_request_in_order(kv: Any, dataset: str, timed: str) -> None:
+    puts = [put(dataset, b"a", b"1", 1), put("NOT_THERE", b"a", b"2"), put(timed, b"a", b"3", 3), put(dataset, b"", b"4")]
+    written = kv.MultiPut(kv_pb2.MultiPutRequest(requests=puts), timeout=SECONDS).responses
+    assert [(each.ok, each.error.code) for each in written] == [(True, 0), (False, 5), (True, 0), (False, 3)]
+    gets = [get(timed, b"a"), get(dataset, b"absent"), get(dataset, b"a"), get("NOT_THERE", b"a"), get(dataset, b"a")]
+    read = kv.MultiGet(kv_pb2.MultiGetRequest(requests=gets), timeout=SECONDS).responses
+    assert [(found(each), each.error.code) for each in read] == [([(b"3", 3)], 0), ([], 0), ([(b"1", 1)], 0), ([], 5), ([(b"1", 1)], 0)]
 
 
-async def test_scan_pages_through_every_key_once() -> None:
-    async with serving() as server:
-        await server.create("D_STREAMING")
-        puts = [put("D_STREAMING", b"%03d" % (n // 2), b"v%d" % n, n) for n in range(90)]
-        await server.kv.MultiPut(kv_pb2.MultiPutRequest(requests=puts), timeout=SECONDS)
-        found: list[tuple[bytes, list[tuple[bytes, int]]]] = []
-        token = ""
-        while True:
-            request = kv_pb2.ScanRequest(dataset="D_STREAMING", page_size=7, page_token=token)
-            page = await server.kv.Scan(request, timeout=SECONDS)
-            found += [(entry.key_bytes, [(value.bytes, value.millis) for value in entry.values]) for entry in page.entries]
-            token = page.next_page_token
-            if not token:
-                break
-        assert found == [(b"%03d" % n, [(b"v%d" % (2 * n), 2 * n), (b"v%d" % (2 * n + 1), 2 * n + 1)]) for n in range(45)]
-        for bad in ({"page_token": "!"}, {"page_token": "ä"}, {"page_token": "x"}, {"page_size": -1}, {"page_size": 10_001}):
-            assert (await outcome(server.kv.Scan(kv_pb2.ScanRequest(dataset="D_STREAMING", **bad), timeout=SECONDS)))[0] == "INVALID_ARGUMENT"
+def test_streams_answer_each_message_in_order(kv: Any, dataset: str) -> None:
+    sizes = [1, 50, 3, 200, 1, 17]
+    puts = [[put(dataset, b"%d/%d" % (at, n), b"v%d/%d" % (at, n), 1) for n in range(size)] for at, size in enumerate(sizes)]
+    written = list(kv.StreamMultiPut((kv_pb2.MultiPutRequest(requests=each) for each in puts), timeout=SECONDS))
+    assert [len(answer.responses) for answer in written] == sizes
+    assert all(item.ok for answer in written for item in answer.responses)
+    gets = (kv_pb2.MultiGetRequest(requests=[get(dataset, each.key_bytes) for each in batch]) for batch in puts)
+    read = list(kv.StreamMultiGet(gets, timeout=SECONDS))
+    assert [[found(item)[0][0] for item in answer.responses] for answer in read] == [[each.value_bytes for each in batch] for batch in puts]
 
 
-async def test_delete_removes_keys_and_absent_ones_are_fine() -> None:
-    async with serving() as server:
-        await server.create("D")
-        await server.kv.Put(put("D", b"k", b"v"), timeout=SECONDS)
-        request = kv_pb2.DeleteRequest(dataset="D", key_bytes=[b"k", b"none", b"k"])
-        assert [each.ok for each in (await server.kv.Delete(request, timeout=SECONDS)).responses] == [True] * 3
-        assert pairs(await server.kv.Get(get("D", b"k"), timeout=SECONDS)) == []
+def test_a_stream_answers_a_message_before_the_next_one_comes(kv: Any, dataset: str) -> None:
+    messages: queue.SimpleQueue[kv_pb2.MultiPutRequest | None] = queue.SimpleQueue()
+    answers = kv.StreamMultiPut(iter(messages.get, None), timeout=SECONDS)
+    for size in range(1, 6):
+        messages.put(kv_pb2.MultiPutRequest(requests=[put(dataset, b"k", b"v", 1)] * size))
+        assert len(next(answers).responses) == size
+    messages.put(None)
+    assert list(answers) == []
 
 
-async def test_capabilities_are_data() -> None:
-    async with serving(limits={"keys_per_call_max": 77, "message_bytes_max": 1 << 20}) as server:
-        found = await server.kv.GetCapabilities(kv_pb2.GetCapabilitiesRequest(), timeout=SECONDS)
-        assert (found.keys_per_call_max, found.message_bytes_max) == (77, 1 << 20)
-        (store,) = found.stores
-        assert (store.store, store.engine, list(store.datasets), store.timed, store.durable) == ("main", "memory", ["*"], True, False)
-        assert store.durability
+def test_scan_pages_through_each_key_once_and_delete_removes(kv: Any, dataset: str) -> None:
+    keys = {b"key %03d" % n for n in range(250)}
+    kv.MultiPut(kv_pb2.MultiPutRequest(requests=[put(dataset, key, b"of " + key, 5) for key in keys]), timeout=SECONDS)
+    assert scanned(kv, dataset) == {key: [(b"of " + key, 5)] for key in keys}
+    gone = [*sorted(keys)[:100], b"absent"]
+    answers = kv.Delete(kv_pb2.DeleteRequest(dataset=dataset, key_bytes=gone), timeout=SECONDS).responses
+    assert [answer.ok for answer in answers] == [True] * 101
+    assert set(scanned(kv, dataset)) == keys - set(gone)
 
 
-async def test_bulk_put_reports_progress_and_the_result(tmp_path: Path) -> None:
-    path = tmp_path / "rows.avro"
-    fields = [{"name": "key_bytes", "type": "bytes"}, {"name": "value_bytes", "type": "bytes"}]
+def scanned(kv: Any, dataset: str) -> dict[bytes, list[tuple[bytes, int]]]:
+    """What pages of 40 hold; a key that comes twice fails the test."""
+    entries: dict[bytes, list[tuple[bytes, int]]] = {}
+    token = ""
+    while True:
+        page = kv.Scan(kv_pb2.ScanRequest(dataset=dataset, page_size=40, page_token=token), timeout=SECONDS)
+        assert len(page.entries) <= 40
+        for entry in page.entries:
+            assert entry.key_bytes not in entries
+            entries[entry.key_bytes] = [(value.bytes, value.millis) for value in entry.values]
+        token = page.next_page_token
+        if not token:
+            return entries
+
+
+def test_describe_answers_one_dataset_or_all(kv: Any, dataset: str, timed: str) -> None:
+    (one,) = kv.Describe(kv_pb2.DescribeRequest(dataset=timed), timeout=SECONDS).datasets
+    assert (one.name, one.properties.kind) == (timed, kv_pb2.DATASET_KIND_TIMED)
+    names = [each.name for each in kv.Describe(kv_pb2.DescribeRequest(), timeout=SECONDS).datasets]
+    assert names == sorted(names)
+    assert {dataset, timed} <= set(names)
+    with pytest.raises(grpc.RpcError) as refused:
+        kv.Describe(kv_pb2.DescribeRequest(dataset="NOT_THERE"), timeout=SECONDS)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_capabilities_are_those_of_the_store_and_the_limits(kv: Any) -> None:
+    answer = kv.GetCapabilities(kv_pb2.GetCapabilitiesRequest(), timeout=SECONDS)
+    (store,) = answer.stores
+    assert (store.store, store.engine, list(store.datasets), store.durable) == ("default", "lmdb", ["*"], True)
+    assert (answer.keys_per_call_max, answer.message_bytes_max) == (10_000, 4 << 20)
+
+
+def write_parquet(path: Path, rows: Sequence[tuple[bytes, bytes, int]]) -> None:
+    keys, values, times = zip(*rows, strict=True)
+    columns = {"key_bytes": pa.array(keys, pa.binary()), "value_bytes": pa.array(values, pa.binary()), "ts": pa.array(times, pa.int64())}
+    pq.write_table(pa.table(columns), path)
+
+
+def write_avro(path: Path, rows: Sequence[tuple[bytes, bytes, int]]) -> None:
+    fields = [{"name": "key_bytes", "type": "bytes"}, {"name": "value_bytes", "type": "bytes"}, {"name": "ts", "type": "long"}]
     with path.open("wb") as stream:
-        records = [{"key_bytes": b"%d" % n if n else b"", "value_bytes": b"v"} for n in range(4500)]
-        fastavro.writer(stream, {"type": "record", "name": "Row", "fields": fields}, records)
-    async with serving() as server:
-        await server.create("D")
-        request = kv_pb2.BulkPutRequest(source_offline_table=str(path), destination_online_dataset="D", partition="2023-11-13")
-        messages = [message async for message in server.kv.BulkPut(request, timeout=SECONDS)]
-        assert [message.rows for message in messages] == [2000, 4000, 4500, 4500]
-        assert [message.done for message in messages] == [False, False, False, True]
-        assert (messages[-1].result.rows_written, messages[-1].result.rows_refused) == (4499, 1)
-        assert reason(messages[-1].result.errors[0]) == "INVALID_REQUEST"
-        assert all(message.rate > 0 and message.resume_token for message in messages[:-1])
-        assert pairs(await server.kv.Get(get("D", b"7"), timeout=SECONDS)) == [(b"v", 1_699_920_000_000)]
-        again = kv_pb2.BulkPutRequest(
-            source_offline_table=str(path), destination_online_dataset="D", partition="2023-11-13", resume_token=messages[1].resume_token
-        )
-        assert [message.rows async for message in server.kv.BulkPut(again, timeout=SECONDS)] == [4500, 4500]
-        wrong = kv_pb2.BulkPutRequest(source_offline_table=str(path), destination_online_dataset="D", resume_token="1.2.3")
-        assert (await outcome(server.kv.BulkPut(wrong, timeout=SECONDS)))[0] == "INVALID_ARGUMENT"
+        schema: dict[str, Any] = {"type": "record", "name": "Row", "fields": fields}
+        fastavro.writer(stream, schema, ({"key_bytes": key, "value_bytes": value, "ts": ts} for key, value, ts in rows))
 
 
-async def test_every_method_of_the_fetcher_answers_that_it_is_not_there_yet() -> None:
-    async with serving() as server:
-        for method in fetcher_pb2.DESCRIPTOR.services_by_name["Fetcher"].methods:
-            kinds = {"client_streaming": method.client_streaming, "server_streaming": method.server_streaming}
-            call = raw(server.channel, f"/chronoserve.v1.Fetcher/{method.name}", **kinds)
-            argument = iter([b""]) if method.client_streaming else b""
-            assert (await outcome(call(argument, timeout=SECONDS)))[0] == "UNIMPLEMENTED"
+@pytest.mark.parametrize("form", ["parquet", "avro"])
+def test_bulk_put_reports_progress_and_goes_on_from_a_token(kv: Any, dataset: str, form: str, tmp_path: Path) -> None:
+    rows = [(b"%05d" % n, b"value %d" % n, 1000 + n) for n in range(ROWS)]
+    path = tmp_path / f"rows.{form}"
+    (write_parquet if form == "parquet" else write_avro)(path, rows)
+    load = kv_pb2.BulkPutRequest(source_offline_table=str(path), destination_online_dataset=dataset)
+    first = kv.BulkPut(load, timeout=60)
+    token = next(first).resume_token
+    first.cancel()
+    load.resume_token = token
+    progress = list(kv.BulkPut(load, timeout=60))
+    assert [each.rows for each in progress] == sorted(each.rows for each in progress)
+    assert [each.done for each in progress] == [False] * (len(progress) - 1) + [True]
+    last = progress[-1]
+    assert last.rows == ROWS
+    assert 0 < last.result.rows_written < ROWS, "what was written before the token is not written again"
+    assert last.rows_total == (ROWS if form == "parquet" else 0)
+    assert last.result.rows_refused == 0
+    for key, value, millis in rows[:: ROWS // 20]:
+        assert found(kv.Get(get(dataset, key), timeout=SECONDS)) == [(value, millis)]
 
 
-async def test_a_method_that_is_none_is_unimplemented() -> None:
-    async with serving() as server:
-        for path in ("/chronoserve.v1.KVStore/Nothing", "/chronoserve.v1.Nothing/Get", "/x"):
-            assert (await outcome(raw(server.channel, path)(b"", timeout=SECONDS)))[0] == "UNIMPLEMENTED"
+def test_bulk_put_refuses_what_it_cannot_read(kv: Any, dataset: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
+    for table in ("", str(tmp_path / "absent.parquet"), str(tmp_path / "broken.parquet"), "/etc/hostname"):
+        with pytest.raises(grpc.RpcError) as refused:
+            list(kv.BulkPut(kv_pb2.BulkPutRequest(source_offline_table=table, destination_online_dataset=dataset), timeout=SECONDS))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_bulk_put_reads_below_its_roots_only(start_server: StartServer, tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    for name in ("open/rows.parquet", "closed.parquet"):
+        write_parquet(tmp_path / name, [(b"k", b"v", 1)])
+    (tmp_path / "open" / "link.parquet").symlink_to(tmp_path / "closed.parquet")
+    server = start_server(config=f'bulk_roots = ["{tmp_path}/open"]\n[stores.m]\nurl = "memory://"\n')
+    with grpc.insecure_channel(server.address) as channel:
+        kv = kv_stub(channel)
+        kv.Create(kv_pb2.CreateRequest(dataset="D"), timeout=SECONDS)
+        for place, code in (("open/rows.parquet", None), ("closed.parquet", 9), ("open/../closed.parquet", 9), ("open/link.parquet", 9)):
+            load = kv_pb2.BulkPutRequest(source_offline_table=f"{tmp_path}/{place}", destination_online_dataset="D")
+            try:
+                assert list(kv.BulkPut(load, timeout=SECONDS))[-1].done
+            except grpc.RpcError as refused:
+                assert refused.code().value[0] == code  # noqa: PT017 - the first one is read
+            else:
+                assert code is None
+    server.stop()
+
+
+def test_each_method_of_the_fetcher_is_unimplemented_and_says_so(channel: Any) -> None:
+    stub_of: Any = fetcher_pb2_grpc.FetcherStub
+    stub = stub_of(channel)
+    methods = fetcher_pb2.DESCRIPTOR.services_by_name["Fetcher"].methods
+    assert len(methods) == 8
+    for method in methods:
+        request = getattr(fetcher_pb2, method.input_type.name)()
+        with pytest.raises(grpc.RpcError) as refused:
+            list(getattr(stub, method.name)(iter([request]), timeout=SECONDS)) if method.client_streaming else getattr(stub, method.name)(
+                request, timeout=SECONDS
+            )
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert "does not fetch features yet" in str(refused.value.details())

@@ -15,7 +15,7 @@ from chronoserve.service.access import Policy, Rule, Verb
 
 LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-ADDRESS = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]+):[0-9]{1,5}")
+ADDRESS = re.compile(r"unix:.+|(\[[^\[\]\s]+\]|[^:\[\]\s]+):[0-9]{1,5}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 

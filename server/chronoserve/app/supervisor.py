@@ -76,7 +76,8 @@ class WorkerProcess:
             start_new_session=True,
         )
         assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
+        if not process.stdin.is_closing():  # it may be dead already: then its exit code tells, and uvloop would raise here
+            process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
         return process
 
     @property

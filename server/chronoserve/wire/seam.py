@@ -118,7 +118,9 @@ class Seam:
                 if draining.began:
                     await draining.hold(context)
             except BaseException as error:
-                outcome = await _abort(context, error, name, draining)
+                outcome, told = _judged(error, name)
+                if told is not None:
+                    await _abort(context, told, draining)
                 raise
             else:
                 return reply
@@ -159,7 +161,9 @@ class Seam:
                             await draining.hold(context)
                         await context.write(reply)
             except BaseException as error:
-                outcome = await _abort(context, error, name, draining)
+                outcome, told = _judged(error, name)
+                if told is not None:
+                    await _abort(context, told, draining)
                 raise
             finally:
                 in_flight.leave()
@@ -169,15 +173,20 @@ class Seam:
         return call
 
 
-async def _abort(context: Any, error: BaseException, method: str, draining: Draining) -> str:
-    """End the call with the error's status; returns only for errors that the transport itself must see."""
+def _judged(error: BaseException, method: str) -> tuple[str, KVError | None]:
+    """The outcome's name, and what the client is told; None: the error is the transport's own and it must see it."""
     if isinstance(error, grpc.aio.AbortError):
-        return "ABORTED"
+        return "ABORTED", None
     if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-        return "CANCELLED"
+        return "CANCELLED", None
     if not isinstance(error, KVError):
         log.error("a handler failed", method=method, error=type(error).__name__, exc_info=error)
         error = Internal("the server failed; its log has the details")
+    return code(error).name, error
+
+
+async def _abort(context: Any, error: KVError, draining: Draining) -> None:
+    """End the call with the error's status. Always raises what ends the handler."""
     if draining.began:
         await draining.hold(context)
     details = status(error)
@@ -186,7 +195,6 @@ async def _abort(context: Any, error: BaseException, method: str, draining: Drai
         await context.abort(code(error), error.message)
     except grpc.aio.AbortError as aborted:
         raise aborted from None
-    return code(error).name
 
 
 def _is_cancelled() -> bool:

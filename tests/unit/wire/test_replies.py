@@ -10,7 +10,9 @@ from chronoserve.wire import status
 from chronoserve.wire.replies import HEADERS, multi_get_response, multi_put_response
 
 ERRORS = st.builds(
-    lambda kind, message: kind(message), st.sampled_from([CorruptValue, InvalidRequest, Throttled, UnknownDataset, WriteOutcomeUnknown]), st.text()
+    lambda kind, message: kind(message),
+    st.sampled_from([CorruptValue, InvalidRequest, Throttled, UnknownDataset, WriteOutcomeUnknown]),
+    st.text(),
 )
 ROWS = st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 2**63 - 1)), max_size=4)
 LARGE = st.integers(len(HEADERS) - 30, len(HEADERS) + 30).map(lambda size: [(b"x" * size, 1)])

@@ -25,6 +25,11 @@ SECONDS = 20.0
 """Time limit of one call in these tests: generous, because they share a small machine."""
 
 
+def stub_of(channel: grpc.aio.Channel) -> Any:
+    """The generated stub, which has no types for asyncio."""
+    return cast("Any", kv_pb2_grpc.KVStoreStub)(channel)
+
+
 @dataclass
 class Running:
     """A server that listens, and a client of it."""
@@ -38,7 +43,7 @@ class Running:
 
     @property
     def kv(self) -> Any:
-        return kv_pb2_grpc.KVStoreStub(self.channel)
+        return stub_of(self.channel)
 
     async def create(self, name: str, **properties: Any) -> None:
         await self.kv.Create(kv_pb2.CreateRequest(dataset=name, properties=kv_pb2.DatasetProperties(**properties)), timeout=SECONDS)
@@ -75,7 +80,7 @@ async def serving_store(store: KVStore, **limits: Any) -> AsyncIterator[tuple[Gr
     await server.start()
     try:
         async with grpc.aio.insecure_channel(server.addresses[0]) as channel:
-            yield server, kv_pb2_grpc.KVStoreStub(channel)
+            yield server, stub_of(channel)
     finally:
         await server.drain(5)
 
