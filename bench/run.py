@@ -32,6 +32,7 @@ class Settings:
     rounds: int
     seconds: float
     overload_seconds: float
+    overload_connections: int
     restarts: int
 
 
@@ -75,7 +76,8 @@ class Bench:
 
     def _trials(self, fleet: servers.Fleet, client: LoadClient) -> None:
         if OVERLOAD in self._settings.experiments:
-            self.report.overload = trials.overload(fleet, client, self._settings.overload_seconds, self._tell)
+            seconds, connections = self._settings.overload_seconds, self._settings.overload_connections
+            self.report.overload = trials.overload(fleet, client, seconds, self._tell, connections=connections)
             self.report.bars += trials.overload_bars(self.report.overload)
         if RESTARTS in self._settings.experiments:
             count = self._settings.restarts
@@ -88,13 +90,21 @@ class Bench:
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="Of each round of each variant.")
 @click.option("--overload-seconds", type=click.FloatRange(min=1.0), default=60.0, show_default=True)
+@click.option("--overload-connections", type=click.IntRange(min=1), default=grid.CONNECTIONS, show_default=True)
 @click.option("--quick", is_flag=True, help="One short round of everything, to see that it works; its figures mean little.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where a bar is missed.")
-def main(*, only: tuple[str, ...], rounds: int, seconds: float, overload_seconds: float, quick: bool, strict: bool) -> None:
+def main(
+    *, only: tuple[str, ...], rounds: int, seconds: float, overload_seconds: float, overload_connections: int, quick: bool, strict: bool
+) -> None:
     wanted = [name for name in EXPERIMENTS if not only or name in only]
-    settings = Settings(experiments=wanted, rounds=rounds, seconds=seconds, overload_seconds=overload_seconds, restarts=trials.RESTARTS)
-    if quick:
-        settings = Settings(experiments=wanted, rounds=1, seconds=1.0, overload_seconds=5.0, restarts=2)
+    settings = Settings(
+        experiments=wanted,
+        rounds=1 if quick else rounds,
+        seconds=1.0 if quick else seconds,
+        overload_seconds=5.0 if quick else overload_seconds,
+        overload_connections=overload_connections,
+        restarts=2 if quick else trials.RESTARTS,
+    )
     console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     servers.leave_the_servers_core()
     bench = Bench(settings, console)

@@ -20,6 +20,8 @@ NAIVE = "naive"
 NAIVE_HELD = "naive-held"
 TRANSPORT = "transport"
 OURS = "chronoserve"
+SHORT_QUEUE = "chronoserve-short-queue"
+SHORT_QUEUE_STREAMS = 24
 BARE = "chronoserve-bare"
 LMDB = "chronoserve-lmdb"
 
@@ -117,6 +119,7 @@ class Fleet:
         peers, naive = tools.HERE / "peers", tools.HERE / "peers" / "naive.py"
         return {
             OURS: _Kind(lambda port: self._serve(port, redis), redis),
+            SHORT_QUEUE: _Kind(lambda port: [*self._serve(port, redis), "--config", self._short_queue()], redis),
             BARE: _Kind(lambda port: [*self._serve(port, redis), "--without-layers"], redis),
             LMDB: _Kind(lambda port: self._serve(port, lmdb), lmdb),
             GO: _Kind(lambda port: [tools.go_peer(), "-listen", f"127.0.0.1:{port}", "-redis", f"127.0.0.1:{self._redis.port}"]),
@@ -127,6 +130,12 @@ class Fleet:
             NAIVE_HELD: _Kind(lambda port: [sys.executable, naive, "--listen", f"127.0.0.1:{port}", "--redis", redis]),
             TRANSPORT: _Kind(lambda port: [sys.executable, peers / "echo.py", "--listen", f"127.0.0.1:{port}"]),
         }
+
+    def _short_queue(self) -> Path:
+        """The setting of docs/decisions/0006-overload.md for few clients and one worker."""
+        config = self._directory / "short-queue.toml"
+        config.write_text(f"[limits]\nstreams_per_connection_max = {SHORT_QUEUE_STREAMS}\n")
+        return config
 
     @staticmethod
     def _serve(port: int, store: str) -> list[str | Path]:

@@ -24,10 +24,10 @@ const (
 type openPart struct {
 	Rate    float64 `json:"rate_per_s"`
 	Offered int     `json:"offered"`
-	// NotSent counts calls that were due while the bound on calls under way was reached in this client.
+	// Two kinds of call are held at this client, and the server never saw them. NotSent were due while the bound on calls under
+	// way was reached; of Held the deadline ended while they waited for a stream.
 	NotSent int64 `json:"not_sent"`
-	// Held counts calls whose deadline ended while they waited here for a stream: the server never saw them.
-	Held int64 `json:"held_at_client"`
+	Held    int64 `json:"held_at_client"`
 	// FromDue is the latency of answered calls from when they were due; that of the outcome is from when the transport took them.
 	FromDue spread `json:"latency_from_due"`
 	// Refused counts RESOURCE_EXHAUSTED and UNAVAILABLE from the server; RefusedBare those of them without RetryInfo.

@@ -16,6 +16,7 @@ from chronoserve.service.access import Policy, Rule, Verb
 LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ADDRESS = re.compile(r"unix:.+|(\[[^\[\]\s]+\]|[^:\[\]\s]+):[0-9]{1,5}")
+PORT_MAX = 65535
 DIGEST = re.compile(r"[0-9a-f]{64}")
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 
@@ -145,7 +146,7 @@ class Settings(Section, frozen=True):
         if self.log_level.upper() not in LOG_LEVELS:
             raise InvalidRequest(f"log_level is one of {', '.join(LOG_LEVELS).lower()}; got {self.log_level!r}")
         for address in (*self.listen, *filter(None, (self.http, self.admin))):
-            if not ADDRESS.fullmatch(address):
+            if not ADDRESS.fullmatch(address) or (not address.startswith("unix:") and int(address.rpartition(":")[2]) > PORT_MAX):
                 raise InvalidRequest(f"an address is HOST:PORT, or for listen unix:PATH; got {address!r}")
         if self.auth is not None and not all(DIGEST.fullmatch(digest) for digest in self.auth.tokens):
             raise InvalidRequest(

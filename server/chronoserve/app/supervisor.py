@@ -119,8 +119,11 @@ class Supervisor:
         return 0 if set(codes) <= {0, -signal.SIGTERM} else 1  # SIGTERM ends a worker only before it serves
 
     async def serves(self) -> bool:
-        """Wait until every worker listens; False where the server was told to stop before."""
+        """Wait until every worker listens; False where the server was told to stop before, or where some worker never will."""
         while not self._stopping.is_set():
+            if any(worker.failing for worker in self.workers):
+                log.error("giving up: a worker dies before it serves")
+                self._stop()
             if None not in await self._ask_all("ready"):
                 return True
             with contextlib.suppress(TimeoutError):

@@ -10,17 +10,20 @@ processed and may be sent again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from chronoserve.model.errors import Unavailable
 
 QUIET_SECONDS = 0.02
-"""No new call for this long: everybody who waits for an answer has sent what there was to send."""
-HOLD_SECONDS_MAX = 0.1
-"""Replies are held for this long at most."""
-MARGIN_SECONDS = 0.005
-"""A held reply leaves this much before the call's deadline."""
+QUIET_TIMES = 3
+"""No new call for so many times that long: everybody who waits for an answer has sent what there was to send."""
+LAG_SECONDS = 0.02
+"""A wait that took this much longer says nothing: the process had no time to take what had arrived."""
+GOODBYE_SECONDS_MAX = 0.4
+"""Where calls never cease, GOAWAY goes out after this long."""
+HOLD_SECONDS_MAX = 0.5
+"""Replies are held for this long at most, and for no more than half of the time that their call has left."""
 
 
 class Draining:
@@ -44,7 +47,7 @@ class Draining:
     async def hold(self, context: Any) -> None:
         """Wait for ``release``, as far as the call's time allows."""
         remaining = context.time_remaining()
-        patience = HOLD_SECONDS_MAX if remaining is None else min(HOLD_SECONDS_MAX, remaining - MARGIN_SECONDS)
+        patience = HOLD_SECONDS_MAX if remaining is None else min(HOLD_SECONDS_MAX, remaining / 2)
         if patience <= 0 or self._released.is_set():
             return
         try:
@@ -52,6 +55,17 @@ class Draining:
                 await self._released.wait()
         except TimeoutError:
             return
+
+    async def quiet(self, calls: Callable[[], int]) -> None:
+        """Wait until the number of calls under way, whose replies are held, does not grow any more."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + GOODBYE_SECONDS_MAX
+        times = 0
+        while times < QUIET_TIMES and loop.time() < end:
+            before, began = calls(), loop.time()
+            await asyncio.sleep(QUIET_SECONDS)
+            punctual = loop.time() - began < QUIET_SECONDS + LAG_SECONDS
+            times = times + 1 if punctual and calls() == before else 0
 
     def waits(self, messages: "Messages") -> None:
         """``messages`` has nothing to do until its client sends something."""

@@ -14,7 +14,6 @@ from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.bulk import BulkLoader
 from chronoserve.service.gateway import Gateway
 from chronoserve.wire import fetcher, health, kv
-from chronoserve.wire.draining import HOLD_SECONDS_MAX, QUIET_SECONDS
 from chronoserve.wire.health import HealthService
 from chronoserve.wire.kv import KVStoreService
 from chronoserve.wire.reflection import reflection_handlers
@@ -48,6 +47,7 @@ class Transport:
             ("grpc.max_receive_message_length", self.message_bytes_max),
             ("grpc.max_send_message_length", -1),  # replies are bounded by the request's keys and the stores' value limits
             ("grpc.max_concurrent_streams", self.streams_per_connection_max),
+            # else calls are refused without reason where a client uses all its streams: those just answered still count
             ("grpc.http.overload_protection", 0),
             ("grpc.max_metadata_size", METADATA_BYTES_MAX // 2),
             ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
@@ -115,14 +115,9 @@ class GrpcServer:
 
     async def _say_goodbye(self, seconds: float) -> "asyncio.Task[None]":
         """Send GOAWAY on every connection while no caller sends anything (chronoserve.wire.draining); the server's stopping."""
-        loop = asyncio.get_running_loop()
-        in_flight, draining = self.seam.in_flight, self.seam.draining
+        draining = self.seam.draining
         draining.begin()
-        end = loop.time() + HOLD_SECONDS_MAX
-        calls = -1
-        while calls != in_flight.calls and loop.time() < end:
-            calls = in_flight.calls
-            await asyncio.sleep(QUIET_SECONDS)
+        await draining.quiet(lambda: self.seam.in_flight.calls)
         stopping = asyncio.create_task(self._server.stop(seconds))
         await asyncio.sleep(0)  # GOAWAY goes out in the first step of that task
         draining.release()

@@ -106,7 +106,11 @@ def test_levels_below_the_configured_one_are_silent(capsys: pytest.CaptureFixtur
     assert [entry["event"] for entry in said(capsys)] == ["yes"]
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, 1 + 2j, float("nan"), {1: {b"x": 2}}, "\ud800", "\x00\n\x1b[31m"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, 1 + 2j, float("nan"), {1: {b"x": 2}}, "\ud800", "\x00\n\x1b[31m"],
+    ids=["object", "set", "complex", "nan", "keys of bytes", "surrogate", "control characters"],
+)
 def test_anything_can_be_logged(value: Any, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info")
     structlog.get_logger("x").info("something", value=value)

@@ -38,6 +38,7 @@ def test_nothing_but_a_store_is_needed_and_the_defaults_are_those_of_the_product
         ({"listen": [":50051"]}, "HOST:PORT"),
         ({"listen": ["::1:50051"]}, "HOST:PORT"),
         ({"listen": ["127.0.0.1:port"]}, "HOST:PORT"),
+        ({"listen": ["127.0.0.1:65536"]}, "HOST:PORT"),
         ({"http": "9000"}, "HOST:PORT"),
         ({"admin": "here"}, "HOST:PORT"),
         ({"log_level": "loud"}, "log_level"),

@@ -147,3 +147,11 @@ async def test_who_was_told_to_stop_before_it_served_says_so() -> None:
         assert not await serves
         assert await supervisor.unready() == {"server": "draining"}
         supervisor._stop()
+
+
+async def test_a_server_whose_workers_never_serve_gives_up() -> None:
+    """A port that is taken stays taken: the exit code says so sooner than an operator would look."""
+    async with workers(ready, None) as supervisor:
+        supervisor.workers[1].deaths.extend([time.monotonic()] * DEATHS_MAX)
+        assert not await supervisor.serves()
+        assert supervisor._stopping.is_set()

@@ -1,9 +1,9 @@
-"""No more work at once than the process can finish in time: the rest waits a moment, then is told when to come back.
+"""No more calls in the stores at once than the bound: the rest waits a moment, then is told when to come back.
 
-Refusing costs more than half of what serving costs, because the transport is the dearest part of both. Refused at once, a
-client that tries again at once would spend the server on refusals. So a call that finds no place waits for one, newest
-first, because the newest has the most time left; only what found none within ``WAIT_SECONDS_MAX`` is refused. That bounds
-the refusals a second by the calls that can wait (docs/decisions/0006-overload.md).
+A refusal costs more than half of a served call, so refusing at once would spend the server on refusals as soon as clients
+try again at once. A call without a place waits for one, newest first, because the newest has the most time left; only what
+found none within ``WAIT_SECONDS_MAX`` is refused, which bounds the refusals a second by the calls that can wait. This decides
+where a store is slow; a short processor is the business of the transport's limit of streams (docs/decisions/0006-overload.md).
 """
 
 import asyncio
@@ -40,16 +40,20 @@ class Admission(Layer):
     def _has_place(self, keys: int) -> bool:
         return self.calls < self.inflight_calls_max and (not self.calls or self.keys + keys <= self.inflight_keys_max)
 
-    async def _enter(self, keys: int, deadline: float) -> None:
-        """Take a place, or wait for one.
+    def _enter(self, keys: int) -> bool:
+        """Take a place; False where there is none."""
+        if not self._has_place(keys):
+            return False
+        self.calls += 1
+        self.keys += keys
+        return True
+
+    async def _wait(self, keys: int, deadline: float) -> None:
+        """Wait for a place, which is taken when this returns.
 
         Raises:
             Throttled: none came free in time.
         """
-        if self._has_place(keys):
-            self.calls += 1
-            self.keys += keys
-            return
         if len(self._waiting) >= WAITING_CALLS_MAX:
             raise self._refusal()
         loop = asyncio.get_running_loop()
@@ -89,28 +93,32 @@ class Admission(Layer):
                 place.set_result(None)
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
-        await self._enter(keys := len(requests), deadline)
+        if not self._enter(keys := len(requests)):
+            await self._wait(keys, deadline)
         try:
             return await self.store.multi_get(requests, deadline=deadline)
         finally:
             self._leave(keys)
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:
-        await self._enter(keys := len(requests), deadline)
+        if not self._enter(keys := len(requests)):
+            await self._wait(keys, deadline)
         try:
             return await self.store.multi_put(requests, deadline=deadline)
         finally:
             self._leave(keys)
 
     async def delete(self, keys: Sequence[Key], *, deadline: float) -> list[PutResult]:
-        await self._enter(count := len(keys), deadline)
+        if not self._enter(count := len(keys)):
+            await self._wait(count, deadline)
         try:
             return await self.store.delete(keys, deadline=deadline)
         finally:
             self._leave(count)
 
     async def scan(self, dataset: Dataset, token: bytes, *, keys_max: int, bytes_max: int, deadline: float) -> Page:
-        await self._enter(keys_max, deadline)
+        if not self._enter(keys_max):
+            await self._wait(keys_max, deadline)
         try:
             return await self.store.scan(dataset, token, keys_max=keys_max, bytes_max=bytes_max, deadline=deadline)
         finally:
