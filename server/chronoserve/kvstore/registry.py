@@ -19,7 +19,10 @@ from chronoserve.model.errors import InvalidRequest
 
 ENTRY_POINTS = "chronoserve.kvstore"
 TLS_FORMS = {"rediss": "redis"}
-SECRET_OPTIONS = frozenset({"password", "secret_key", "session_token", "access_key", "auth", "token"})
+SECRET_OPTIONS = frozenset(
+    {"password", "secret_key", "session_token", "access_key", "auth", "token", "tlscertificatekeyfilepassword", "authmechanismproperties"}
+)
+"""Options whose values are never printed, in lower case."""
 
 Clock = Callable[[], int]
 """Epoch milliseconds."""
@@ -86,7 +89,7 @@ def _host(text: str) -> tuple[str, int | None]:
     else:
         name, _, port = text.partition(":")
     if port and not port.isdigit():
-        raise InvalidRequest(f"{port!r} is not a port")
+        raise InvalidRequest("the store URL has a port that is not a number; a / in a password is written %2F")
     return name, int(port) if port else None
 
 
