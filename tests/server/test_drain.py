@@ -172,7 +172,8 @@ async def test_an_idle_stream_does_not_hold_the_drain_and_hears_why_it_ends(star
 @contextlib.asynccontextmanager
 async def client_that_does_not_read(server: RunningServer) -> AsyncIterator[None]:
     """Asks for more than the connection buffers and takes none of it: its call stays under way."""
-    async with grpc.aio.insecure_channel(server.address) as channel:
+    small_window = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1 << 16)]  # or it would grow until an answer fits
+    async with grpc.aio.insecure_channel(server.address, options=small_window) as channel:
         stub: Any = kv_stub(channel)
         await stub.Create(kv_pb2.CreateRequest(dataset="D"), timeout=SECONDS)
         await stub.Put(kv_pb2.PutRequest(dataset="D", key_bytes=b"k", value_bytes=bytes(3_000_000)), timeout=SECONDS)
