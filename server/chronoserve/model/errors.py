@@ -13,6 +13,10 @@ KVError
 ├── Unavailable           the store could not be reached, certainly not applied; trying again may help
 ├── DeadlinePassed        time ran out before an answer, certainly not applied
 ├── WriteOutcomeUnknown   the write may have been applied or not (K7)
+├── UnknownConf           no such join or group by: never uploaded, or under another name
+├── TimeBeforeBatch       features were asked for at a time before the end of the batch data that is online
+├── DerivationFailed      a derivation's expression cannot be evaluated
+├── ExternalFailed        an external source or a model did not answer
 └── Internal              our own defect
 
 Every class but ``WriteOutcomeUnknown`` says of a write: it was certainly not applied (spec/product.md §4, K7).
@@ -89,6 +93,22 @@ class DeadlinePassed(KVError):
 
 class WriteOutcomeUnknown(KVError):
     reason = "WRITE_OUTCOME_UNKNOWN"
+
+
+class UnknownConf(KVError):
+    reason = "UNKNOWN_CONF"
+
+
+class TimeBeforeBatch(KVError):
+    reason = "TIME_BEFORE_BATCH"
+
+
+class DerivationFailed(KVError):
+    reason = "DERIVATION_FAILED"
+
+
+class ExternalFailed(KVError):
+    reason = "EXTERNAL_FAILED"
 
 
 class Internal(KVError):

@@ -26,6 +26,10 @@ CODES: dict[type[KVError], grpc.StatusCode] = {
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.WriteOutcomeUnknown: grpc.StatusCode.UNKNOWN,
+    errors.UnknownConf: grpc.StatusCode.NOT_FOUND,
+    errors.TimeBeforeBatch: grpc.StatusCode.OUT_OF_RANGE,
+    errors.DerivationFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ExternalFailed: grpc.StatusCode.UNAVAILABLE,
     errors.Internal: grpc.StatusCode.INTERNAL,
 }
 
