@@ -7,7 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from chronoserve.kvstore.layers.admission import Admission
-from chronoserve.kvstore.layers.breaker import Breaker, State
+from chronoserve.kvstore.layers.breaker import Breaker
+from chronoserve.kvstore.layers.circuit import State
 from chronoserve.kvstore.layers.layer import Layer
 from chronoserve.kvstore.layers.metrics import SECONDS_BUCKETS, Histogram, Metrics, OperationMetrics
 from chronoserve.kvstore.layers.retry import Retry

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from chronoserve.kvstore.layers.breaker import FAILURES_TO_OPEN, OPEN_SECONDS, PATIENCE_SECONDS, Breaker, State
+from chronoserve.kvstore.layers.breaker import Breaker
+from chronoserve.kvstore.layers.circuit import FAILURES_TO_OPEN, OPEN_SECONDS, PATIENCE_SECONDS, State
 from chronoserve.kvstore.layers.coalesce import Coalesce
 from chronoserve.kvstore.layers.deadline import Deadline
 from chronoserve.kvstore.port import KVStore
