@@ -1,0 +1,1 @@
+"""The feature fetcher: plan, one read of the store, decode, merge, derive, answer (spec/online-fetch.md)."""
