@@ -262,6 +262,13 @@ class ExternalRegistry:
                 return [error] * len(rows)
         return await found.fetch(source, rows, deadline=deadline)
 
+    async def close(self) -> None:
+        """Let go of what the handlers hold: those that have an async ``close`` are closed. Calls under way fail."""
+        closing = [close() for each in self._sources.values() if (close := getattr(each.handler, "close", None)) is not None]
+        for found in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(found, Exception):
+                log.warning("a handler of an external source did not close", cause=_place(found))
+
     def _made(self, source: ExternalSource) -> Source:
         """The source's handler by its factory. Raises ExternalFailed, the same for a moment, where there is none."""
         name = source.meta_data.name
@@ -327,7 +334,9 @@ def _cancelling() -> bool:
 
 
 def _cause(failed: _Failed) -> str:
-    return failed.message if failed.__cause__ is None else _place(failed.__cause__)
+    """What an operator may read of it: our own errors say it themselves."""
+    cause = failed.__cause__
+    return failed.message if cause is None or isinstance(cause, KVError) else _place(cause)
 
 
 def _place(raised: BaseException) -> str:
