@@ -74,7 +74,14 @@ def untag(value: object) -> object:
     raise InvalidRequest("not a tagged value")
 
 
-_TAG_OF_TYPE = {types.BYTE: "byte", types.SHORT: "short", types.INT: "int", types.DATE: "int", types.LONG: "long", types.TIMESTAMP: "long"}
+_TAG_OF_TYPE: Mapping[DataType | None, str] = {
+    types.BYTE: "byte",
+    types.SHORT: "short",
+    types.INT: "int",
+    types.DATE: "int",
+    types.LONG: "long",
+    types.TIMESTAMP: "long",
+}
 _TAG_OF_BOX = {boxed.Int: "int", boxed.Short: "short", boxed.Byte: "byte", int: "long"}
 
 
@@ -84,11 +91,7 @@ def tag(value: object, data_type: DataType | None = None) -> object:
         case None | bool() | str():
             return value
         case int():
-            return {
-                _TAG_OF_TYPE.get(data_type) or _TAG_OF_BOX[type(value)]
-                if isinstance(data_type, Primitive)
-                else _TAG_OF_BOX[type(value)]: int(value)
-            }
+            return {_TAG_OF_TYPE.get(data_type) or _TAG_OF_BOX[type(value)]: int(value)}
         case float():
             return _tagged_float(value, data_type)
         case bytes():
@@ -132,17 +135,16 @@ def alike(left: object, right: object, *, tolerance: float = 0.0) -> bool:
 
     ``tolerance``: by how much floating numbers may differ, as a part of the larger one.
     """
-    match left, right:
-        case (bool(), _) | (_, bool()):
-            return left is right
-        case (float() | int(), float() | int()):
-            return left == right or (left != left and right != right) or math.isclose(left, right, rel_tol=tolerance, abs_tol=0.0)  # noqa: PLR0124
-        case (list(), list()) | (tuple(), tuple()):
-            return len(left) == len(right) and all(alike(one, other, tolerance=tolerance) for one, other in zip(left, right, strict=True))
-        case (dict(), dict()):
-            return left.keys() == right.keys() and all(alike(item, right[key], tolerance=tolerance) for key, item in left.items())
-        case _:
-            return bool(left == right)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, float | int) and isinstance(right, float | int):
+        return left == right or (left != left and right != right) or math.isclose(left, right, rel_tol=tolerance)  # noqa: PLR0124
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        pairs_up = len(left) == len(right) and isinstance(left, list) == isinstance(right, list)
+        return pairs_up and all(alike(*pair, tolerance=tolerance) for pair in zip(left, right, strict=True))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(alike(item, right[key], tolerance=tolerance) for key, item in left.items())
+    return bool(left == right)
 
 
 _NAMED = {
