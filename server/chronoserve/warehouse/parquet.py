@@ -1,0 +1,156 @@
+"""Parquet files in Hive layout: ``<table>/ds=2023-11-30/part-0.parquet``, on any file system that Arrow knows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+from pyarrow import fs
+
+from chronoserve.model.errors import FailedPrecondition
+from chronoserve.warehouse.port import BATCH_ROWS, Condition, missing_column, naming
+
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of a table with the values of its partition."""
+
+    path: str
+    size: int
+    changed: str
+    partition: Mapping[str, str]
+
+    def fulfils(self, conditions: Sequence[Condition]) -> bool:
+        """Whether its partition does; conditions on other columns are not judged here."""
+        return all(_holds(self.partition[each.column], each) for each in conditions if each.column in self.partition)
+
+
+def _holds(value: str, condition: Condition) -> bool:
+    match condition.operator:
+        case "==":
+            return value == condition.value
+        case ">=":
+            return value >= condition.value
+        case "<=":
+            return value <= condition.value
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetTable:
+    """``roots``: folders with the partition values that a metastore gives each (none for a table's own folder)."""
+
+    name: str
+    filesystem: fs.FileSystem
+    roots: Sequence[tuple[str, Mapping[str, str]]]
+    keys: tuple[str, ...] | None = None
+    """Partition columns where a metastore names them; None: the folders' names say."""
+    declared: pa.Schema | None = None
+
+    @property
+    def format(self) -> str:
+        return "parquet"
+
+    def files(self) -> list[DataFile]:
+        """Every data file in the order of its path; names that begin with ``_`` or ``.`` are not data."""
+        found: list[DataFile] = []
+        with naming(self.name, "listing its files"):
+            for root, given in self.roots:
+                for info in self.filesystem.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True)):
+                    folders = info.path.removeprefix(root).strip("/").split("/")
+                    if info.type == fs.FileType.File and not any(part.startswith(("_", ".")) for part in folders):
+                        found.append(DataFile(info.path, info.size or 0, str(info.mtime_ns), {**given, **_values(folders[:-1])}))
+        return sorted(found, key=lambda file: file.path)
+
+    def partition_columns(self) -> tuple[str, ...]:
+        if self.keys is not None:
+            return self.keys
+        return next((tuple(file.partition) for file in self.files()), ())
+
+    def partitions(self, column: str) -> list[str]:
+        return sorted({file.partition[column] for file in self.files() if column in file.partition})
+
+    def fingerprint(self, conditions: Sequence[Condition] = ()) -> str:
+        chosen = [file for file in self.files() if file.fulfils(conditions)]
+        return "-".join(f"{file.path.rpartition('/')[2]}:{file.size}:{file.changed}" for file in chosen)
+
+    def schema(self) -> pa.Schema:
+        return self._whole_schema(self.files())
+
+    def read(self, columns: Sequence[str] | None = None, conditions: Sequence[Condition] = ()) -> Iterator[pa.RecordBatch]:
+        chosen = [file for file in self.files() if file.fulfils(conditions)]
+        if not chosen:
+            return
+        whole = self._whole_schema(chosen)
+        for column in [*(columns or ()), *(each.column for each in conditions)]:
+            if column not in whole.names:
+                raise missing_column(self.name, column, whole.names)
+        wanted = list(columns) if columns is not None else whole.names
+        for file in chosen:
+            yield from self._read_file(file, whole, wanted, [each for each in conditions if each.column not in file.partition])
+
+    def _read_file(self, file: DataFile, whole: pa.Schema, wanted: list[str], conditions: list[Condition]) -> Iterator[pa.RecordBatch]:
+        """One file's rows in the table's types; what it lacks is null."""
+        inner = pa.schema([field for field in whole if field.name not in file.partition])
+        with naming(self.name, f"reading {_place(file)}"):
+            dataset = pads.FileSystemDataset.from_paths(
+                [file.path], schema=inner, format=pads.ParquetFileFormat(), filesystem=self.filesystem
+            )
+            names = [name for name in wanted if name not in file.partition]
+            scanner = dataset.scanner(columns=names, filter=expression(conditions), batch_size=BATCH_ROWS, use_threads=False)
+            for batch in scanner.to_batches():
+                if batch.num_rows:
+                    yield _with_partition(batch, file.partition, wanted, whole)
+
+    def _whole_schema(self, files: Sequence[DataFile]) -> pa.Schema:
+        """The columns of all files together, types as Spark promotes them when a schema grows, then the partition columns."""
+        if self.declared is not None:
+            return self.declared
+        schemas: list[pa.Schema] = []
+        for file in files:
+            with naming(self.name, f"reading the schema of {_place(file)}"):
+                found = pads.ParquetFileFormat().inspect(file.path, filesystem=self.filesystem)
+                if not any(found.equals(each) for each in schemas):
+                    schemas.append(found)
+        if not schemas:
+            raise FailedPrecondition(f"{self.name} has no data files; has its job run?")
+        try:
+            whole = pa.unify_schemas(schemas)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as drift:
+            raise FailedPrecondition(f"{self.name}: its files disagree on a column's type ({drift}); rewrite the older ones") from drift
+        keys = self.keys if self.keys is not None else tuple(files[0].partition)
+        kept = [field for field in whole if field.name not in keys]
+        return pa.schema([*kept, *(pa.field(key, pa.string()) for key in keys)])
+
+
+def _place(file: DataFile) -> str:
+    """A file by partition and name: no more of its path than a message may show."""
+    return "/".join([*(f"{key}={value}" for key, value in file.partition.items()), file.path.rpartition("/")[2]])
+
+
+def _values(folders: Sequence[str]) -> dict[str, str]:
+    """``ds=2023-11-30`` folders as a mapping."""
+    pairs = (folder.partition("=") for folder in folders if "=" in folder)
+    return {key: unquote(value) for key, _, value in pairs}
+
+
+def _with_partition(batch: pa.RecordBatch, partition: Mapping[str, str], wanted: Sequence[str], whole: pa.Schema) -> pa.RecordBatch:
+    arrays = [batch.column(name) if name not in partition else _constant(partition[name], batch.num_rows) for name in wanted]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([whole.field(name) for name in wanted]))
+
+
+def _constant(value: str, rows: int) -> pa.Array:
+    return pa.nulls(rows, pa.string()) if value == HIVE_NULL else pa.repeat(pa.scalar(value, pa.string()), rows)
+
+
+def expression(conditions: Sequence[Condition]) -> pc.Expression | None:
+    """The conditions for an Arrow scanner; None where there are none."""
+    found: pc.Expression | None = None
+    for each in conditions:
+        column, value = pc.field(each.column), pc.scalar(each.value)
+        one = {"==": column == value, ">=": column >= value, "<=": column <= value}[each.operator]
+        found = one if found is None else found & one
+    return found
