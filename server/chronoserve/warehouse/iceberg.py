@@ -27,7 +27,7 @@ class IcebergTable:
         try:
             return cls(name, StaticTable.from_metadata(location))
         except (OSError, ValueError, KeyError) as wrong:
-                hint = "a commit may be half written: look at metadata/version-hint.text"
+            hint = "a commit may be half written: look at metadata/version-hint.text"
             raise FailedPrecondition(f"{name} is no readable Iceberg table ({line_of(wrong)}); {hint}") from wrong
 
     @property
