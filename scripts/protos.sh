@@ -8,4 +8,4 @@ common="$("$python" -c 'import google.rpc, pathlib; print(pathlib.Path(list(goog
 mkdir -p "$out"
 "$python" -m grpc_tools.protoc -I protos -I "$common" \
   --python_out="$out" --pyi_out="$out" --grpc_python_out="$out" \
-  protos/chronoserve/v1/kv.proto protos/chronoserve/v1/fetcher.proto
+  protos/chronoserve/v1/kv.proto protos/chronoserve/v1/fetcher.proto protos/chronoserve/v1/external.proto

@@ -39,32 +39,32 @@ _INTEGERS: Mapping[DataType, tuple[int, int, Callable[[int], int]]] = {
 
 
 def from_json(values: Mapping[str, object], schema: StructType | None) -> dict[str, object]:
-    """The values of a JSON object: declared ones as their type says, others as a JSON reader of the JVM boxes them."""
-    return {name: boxed(value, schema.type_of(name) if schema else None, untyped=_as_read) for name, value in values.items()}
+    """The values of a JSON object: declared ones as their type says (bytes are Base64), others as a JSON reader of the JVM boxes them."""
+    return {name: boxed(value, schema.type_of(name) if schema else None, json=True) for name, value in values.items()}
 
 
 def from_service(values: Mapping[str, object], schema: StructType | None) -> dict[str, object]:
     """The same of values whose reader knows integers, floats and bytes apart: what is not declared stays as it is."""
-    return {name: boxed(value, schema.type_of(name) if schema else None) for name, value in values.items()}
+    return {name: boxed(value, schema.type_of(name) if schema else None, json=False) for name, value in values.items()}
 
 
-def boxed(value: object, data_type: DataType | None, *, untyped: Callable[[object], object] = lambda value: value) -> object:
-    """``value`` in the box of ``data_type``; where there is no type, or the value does not fit it, ``untyped(value)``."""
+def boxed(value: object, data_type: DataType | None, *, json: bool) -> object:
+    """``value`` in the box of ``data_type``; as it was read where there is no type, or the value does not fit it."""
     match value, data_type:
         case None | bool(), _:
             return value
         case list() | tuple(), _:
             element = data_type.element if isinstance(data_type, ListType) else None
-            return [boxed(each, element, untyped=untyped) for each in value]
+            return [boxed(each, element, json=json) for each in value]
         case dict(), _:
-            return {name: boxed(each, _entry_type(data_type, name), untyped=untyped) for name, each in value.items()}
+            return {name: boxed(each, _entry_type(data_type, name), json=json) for name, each in value.items()}
         case int() | float(), _:
             number = _number(value, data_type)
-            return untyped(value) if number is None else number
-        case str(), _ if data_type == BINARY:
+            return _as_read(value, json=json) if number is None else number
+        case str(), _ if json and data_type == BINARY:
             return _from_base64(value)
         case _:
-            return untyped(value)
+            return value
 
 
 def _entry_type(data_type: DataType | None, name: str) -> DataType | None:
@@ -104,5 +104,5 @@ def _from_base64(text: str) -> object:
         return text
 
 
-def _as_read(value: object) -> object:
-    return as_json_reads(value) if type(value) is int else value
+def _as_read(value: float, *, json: bool) -> float:
+    return as_json_reads(value) if json and type(value) is int else value
