@@ -1,7 +1,6 @@
 """BulkPut: rows of files into a dataset, with progress that a broken load is continued from."""
 
 import asyncio
-import datetime as dt
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -9,11 +8,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chronoserve.ingest.source import FileSource, Row, open_source
+from chronoserve.ingest.source import SUFFIXES, Row, Source, open_source
+from chronoserve.ingest.upload_table import UploadTable
 from chronoserve.kvstore.registry import Clock
 from chronoserve.model.errors import (
     CorruptValue,
     DeadlinePassed,
+    FailedPrecondition,
     Internal,
     InvalidRequest,
     KVError,
@@ -21,8 +22,10 @@ from chronoserve.model.errors import (
     Unavailable,
     WriteOutcomeUnknown,
 )
+from chronoserve.model.partitions import PartitionSpec
 from chronoserve.service.access import Caller, Verb
 from chronoserve.service.gateway import Gateway, NamedPut
+from chronoserve.warehouse.port import Warehouse
 
 ATTEMPTS_MAX = 6
 """Tries for the rows of a batch that failed in a way that another try may mend: every put of a load can be replayed."""
@@ -32,6 +35,9 @@ ERRORS_SHOWN_MAX = 10
 BATCH_SECONDS = 30.0
 """Time limit for one batch of rows."""
 TOKEN = re.compile(r"(?P<identity>[0-9a-f]+)\.(?P<default_millis>[0-9]{1,18})\.(?P<row>[0-9]{1,18})", re.ASCII)
+TABLE_NAME = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+=[^/]+)*", re.ASCII)
+"""``namespace.table``: what a source is where it is no path."""
+DAYS = PartitionSpec()
 PASSING = (Unavailable, Throttled, DeadlinePassed, WriteOutcomeUnknown, Internal)
 """Errors that another try may mend."""
 OF_THE_ROW = (InvalidRequest, CorruptValue)
@@ -75,10 +81,10 @@ class Position:
         return f"{self.identity}.{self.default_millis}.{self.row}"
 
     @classmethod
-    def begin(cls, load: Load, identity: str, now: int) -> "Position":
+    def begin(cls, load: Load, identity: str, default_millis: int) -> "Position":
         """From ``load.resume_token``, or the start. Raises InvalidRequest where the token is of another load."""
         if not load.resume_token:
-            return cls(identity, 0, partition_end_millis(load.partition) if load.partition else now)
+            return cls(identity, 0, default_millis)
         found = TOKEN.fullmatch(load.resume_token)
         if found is None or found["identity"] != identity:
             raise InvalidRequest("resume_token is of another source, dataset or partition, or the source has changed", field="resume_token")
@@ -88,11 +94,21 @@ class Position:
 class BulkLoader:
     """Loads files into datasets. Every row becomes a put with a fixed time, so loading a row again changes nothing."""
 
-    def __init__(self, gateway: Gateway, *, roots: Sequence[Path] | None, clock: Clock) -> None:
-        """``roots``: folders that sources must lie in; None: any place."""
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        roots: Sequence[Path] | None,
+        clock: Clock,
+        warehouse: Callable[[], Warehouse] | None = None,
+        partitions: PartitionSpec = DAYS,
+    ) -> None:
+        """``roots``: folders that files must lie in; None: any place. ``warehouse`` opens the tables' warehouse; None: there is none."""
         self._gateway = gateway
         self._roots = roots
         self._clock = clock
+        self._warehouse = warehouse
+        self._partitions = partitions
 
     async def run(self, load: Load, caller: Caller | None = None) -> AsyncGenerator[Progress]:
         """The same ``Progress``, brought up to date after each batch, and once more when it is done.
@@ -105,7 +121,7 @@ class BulkLoader:
         began = loop.time()
         await self._gateway.authorize(load.dataset, Verb.ADMIN, deadline=began + BATCH_SECONDS, caller=caller)
         source, identity, rows_total = await asyncio.to_thread(self._open, load)
-        first = Position.begin(load, identity, self._clock())
+        first = Position.begin(load, identity, self._partitions.end_millis(load.partition) if load.partition else self._clock())
         progress = Progress(rows=first.row, rows_total=rows_total, resume_token=load.resume_token)
         async with aclosing(_in_thread(lambda: source.batches(first.row))) as batches:
             async for rows in batches:
@@ -122,12 +138,21 @@ class BulkLoader:
         progress.done = True
         yield progress
 
-    def _open(self, load: Load) -> tuple[FileSource, str, int]:
+    def _open(self, load: Load) -> tuple[Source, str, int]:
         """The source with its identity and its number of rows. Blocking."""
         if load.partition:
-            partition_end_millis(load.partition)
-        source = open_source(load.source_table, load.partition, self._roots)
+            self._partitions.day(load.partition)
+        source = self._table(load) if _names_table(load.source_table) else open_source(load.source_table, load.partition, self._roots)
         return source, _identity(source, load), source.count()
+
+    def _table(self, load: Load) -> Source:
+        """An upload table. Raises KVError where it cannot be loaded."""
+        if self._warehouse is None:
+            raise FailedPrecondition(f"{load.source_table} names a table, and this process has no warehouse: configure its URL")
+        if not load.partition:
+            raise InvalidRequest("a table is loaded one partition at a time: name the day of the upload", field="partition")
+        table = self._warehouse().table(load.source_table)
+        return UploadTable(table, dataset=load.dataset, partition=load.partition, spec=self._partitions)
 
     async def _write(self, puts: list[NamedPut]) -> list[KVError]:
         """Write one batch, in parts as large as a call may be; the errors of rows that can never be written.
@@ -179,25 +204,15 @@ def _to_write_again(puts: list[NamedPut], results: Sequence[KVError | None]) -> 
     return again
 
 
-def partition_end_millis(partition: str) -> int:
-    """The end of the day that a partition holds, in epoch milliseconds UTC: the time of its rows (spec/online-fetch.md §3.3, 4).
-
-    Raises:
-        InvalidRequest: ``partition`` is not a date.
-    """
-    try:
-        day = dt.date.fromisoformat(partition)
-    except ValueError:
-        raise InvalidRequest("partition is a date as yyyy-MM-dd", field="partition") from None
-    end = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), tzinfo=dt.UTC)
-    return int(end.timestamp() * 1000)
+def _names_table(source: str) -> bool:
+    return TABLE_NAME.fullmatch(source) is not None and not source.endswith(SUFFIXES)
 
 
 def _put(dataset: str, row: Row, default_millis: int) -> NamedPut:
     return NamedPut(dataset, row.key, row.value, default_millis if row.ts_millis is None else row.ts_millis)
 
 
-def _identity(source: FileSource, load: Load) -> str:
+def _identity(source: Source, load: Load) -> str:
     text = f"{source.fingerprint()}|{load.dataset}|{load.partition}"
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -39,7 +39,7 @@ from chronoserve.model.errors import (
 )
 from chronoserve.service import bulk
 from chronoserve.service.access import Caller, Policy, Rule, Verb
-from chronoserve.service.bulk import BulkLoader, Load, Progress, partition_end_millis
+from chronoserve.service.bulk import BulkLoader, Load, Progress
 from chronoserve.service.gateway import Gateway, Limits
 from chronoserve.testing.clock import ManualClock
 
@@ -420,11 +420,6 @@ async def test_a_partition_is_a_date(partition: str, allowed: Path) -> None:
         with pytest.raises(InvalidRequest) as caught:
             await bench.load(allowed, partition=partition, resume_token=token)
         assert caught.value.field == "partition"
-
-
-def test_a_partition_s_end_is_midnight_utc_after_it() -> None:
-    assert partition_end_millis(PARTITION) == END_OF_PARTITION
-    assert partition_end_millis("1970-01-01") == 86_400_000
 
 
 # files that are not what they should be

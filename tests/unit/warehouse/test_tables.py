@@ -16,7 +16,8 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import BinaryType, LongType, NestedField, StringType
 
 from chronoserve.model.errors import CorruptValue, FailedPrecondition, InvalidRequest, KVError
-from chronoserve.warehouse import Condition, Table, open_warehouse
+from chronoserve.warehouse.places import open_warehouse
+from chronoserve.warehouse.port import Condition, Table
 
 DAYS = ("2023-11-29", "2023-11-30", "2023-12-01")
 ROWS = [(f"{day}-{n}".encode(), n, day) for day in DAYS for n in range(3)]
