@@ -6,7 +6,7 @@ not made by Chronon and is refused: its bytes would be read wrongly.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from chronoserve.model import types
@@ -144,7 +144,7 @@ class _Reader:
                 return _PRIMITIVES[tree]
             case str() if (name := tree.removeprefix(NAMESPACE + ".")) in self._records:
                 record = self._records[name]
-                self._count(sum(1 for _ in _within(record)))
+                self._count(types_within(record))
                 return record
             case {"type": "int"}:
                 return self._int(tree.get("logicalType"), path)
@@ -188,16 +188,15 @@ class _Reader:
         return name.partition(REPEATED)[0] if self._clean else name
 
 
-def _within(data_type: DataType) -> Iterator[DataType]:
-    yield data_type
+def types_within(data_type: DataType) -> int:
+    """How many types a type is made of, itself included."""
     match data_type:
-        case ListType(element):
-            yield from _within(element)
-        case MapType(_, value):
-            yield from _within(value)
+        case ListType(inside) | MapType(_, inside):
+            return 1 + types_within(inside)
         case StructType():
-            for field in data_type.fields:
-                yield from _within(field.type)
+            return 1 + sum(types_within(field.type) for field in data_type.fields)
+        case _:
+            return 1
 
 
 def _refused(path: str, why: str) -> InvalidRequest:

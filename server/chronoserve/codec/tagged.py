@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from chronoserve.model import boxed, java_numbers, types
 from chronoserve.model.errors import InvalidRequest
-from chronoserve.model.types import DataType, Field, ListType, MapType, Primitive, StructType, UnknownType
+from chronoserve.model.types import DataType, Field, ListType, MapType, StructType, UnknownType
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,104 @@
+"""Avro's integers, lengths and block counts: zig-zag varints, at most ten bytes long."""
+
+from collections.abc import Callable
+
+from chronoserve.model.boxed import INT_MAX, INT_MIN
+
+ZIGZAG = tuple((byte >> 1) ^ -(byte & 1) for byte in range(128))
+"""The number that one byte without a continuation bit is."""
+LENGTH = tuple(byte >> 1 if byte < 128 and not byte & 1 else -1 for byte in range(256))
+"""The length that one byte is; -1 where it is none by itself."""
+
+EMPTY_ITEMS_MAX = 16
+"""How many items that take no bytes (structs without fields) a list may have: nothing else bounds their number."""
+
+_BITS_64 = 1 << 64
+_LONG_MIN, _LONG_MAX = -(1 << 63), (1 << 63) - 1
+
+
+class Malformed(ValueError):
+    """Bytes that no Avro writer makes."""
+
+
+def read_long(data: bytes, start: int) -> tuple[int, int]:
+    """The long at ``start``, and where it ends. Raises Malformed, or IndexError where the data ends first."""
+    byte = data[start]
+    if byte < 128:
+        return ZIGZAG[byte], start + 1
+    second = data[start + 1]
+    if second < 128:
+        number = byte + (second << 7) - 0x80
+        return (number >> 1) ^ -(number & 1), start + 2
+    third = data[start + 2]
+    if third < 128:
+        number = byte + (second << 7) + (third << 14) - 0x4080
+        return (number >> 1) ^ -(number & 1), start + 3
+    number = byte + (second << 7) + (third << 14) - 0x20_4080
+    return _read_on(data, start + 3, number)
+
+
+def _read_on(data: bytes, position: int, number: int) -> tuple[int, int]:
+    shift = 21
+    while (byte := data[position]) > 127:
+        number += (byte - 128) << shift
+        shift += 7
+        position += 1
+        if shift > 63:
+            raise Malformed
+    number += byte << shift
+    if number >= _BITS_64:
+        raise Malformed
+    return (number >> 1) ^ -(number & 1), position + 1
+
+
+def read_int(data: bytes, start: int) -> tuple[int, int]:
+    """As ``read_long``, of 32 bits."""
+    number, end = read_long(data, start)
+    if not INT_MIN <= number <= INT_MAX:
+        raise Malformed
+    return number, end
+
+
+def read_narrow(bits: int) -> Callable[[bytes, int], tuple[int, int]]:
+    """A reader as ``read_long``, of signed numbers of that many bits."""
+    limit = 1 << bits - 1
+
+    def read(data: bytes, start: int) -> tuple[int, int]:
+        number, end = read_long(data, start)
+        if not -limit <= number < limit:
+            raise Malformed
+        return number, end
+
+    return read
+
+
+def read_length(data: bytes, start: int) -> tuple[int, int]:
+    """The length of a text or of bytes, and where it ends. It may reach beyond the data: whoever slices sees that."""
+    number, end = read_long(data, start)
+    if number < 0:
+        raise Malformed
+    return number, end
+
+
+def read_sized_block(data: bytes, start: int, count: int) -> tuple[int, int]:
+    """What follows a negative ``count`` of items: their size in bytes, which is not needed. Returns the number of items."""
+    _, end = read_length(data, start)
+    return -count, end
+
+
+def long_bytes(number: int) -> bytes:
+    """The bytes of a long; raises OverflowError beyond 64 bits."""
+    if not _LONG_MIN <= number <= _LONG_MAX:
+        raise OverflowError
+    rest = (number << 1) ^ (number >> 63)
+    if rest < 128:
+        return _ONE_BYTE[rest]
+    written = bytearray()
+    while rest > 127:
+        written.append(rest & 127 | 128)
+        rest >>= 7
+    written.append(rest)
+    return bytes(written)
+
+
+_ONE_BYTE = tuple(bytes([byte]) for byte in range(128))
