@@ -15,6 +15,7 @@ KVError
 ├── WriteOutcomeUnknown   the write may have been applied or not (K7)
 ├── UnknownConf           no such join or group by: never uploaded, or under another name
 ├── TimeBeforeBatch       features were asked for at a time before the end of the batch data that is online
+├── LateBatch             features are from batch data too old for their windows; named beside an answer, never in its place
 ├── DerivationFailed      a derivation's expression cannot be evaluated
 ├── ExternalFailed        an external source or a model did not answer
 └── Internal              our own defect
@@ -101,6 +102,10 @@ class UnknownConf(KVError):
 
 class TimeBeforeBatch(KVError):
     reason = "TIME_BEFORE_BATCH"
+
+
+class LateBatch(KVError):
+    reason = "BATCH_LATE"
 
 
 class DerivationFailed(KVError):

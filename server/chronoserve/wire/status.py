@@ -28,6 +28,7 @@ CODES: dict[type[KVError], grpc.StatusCode] = {
     errors.WriteOutcomeUnknown: grpc.StatusCode.UNKNOWN,
     errors.UnknownConf: grpc.StatusCode.NOT_FOUND,
     errors.TimeBeforeBatch: grpc.StatusCode.OUT_OF_RANGE,
+    errors.LateBatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DerivationFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ExternalFailed: grpc.StatusCode.UNAVAILABLE,
     errors.Internal: grpc.StatusCode.INTERNAL,
