@@ -26,12 +26,13 @@ EXPECTED = {
     errors.WriteOutcomeUnknown: "UNKNOWN",
     errors.UnknownConf: "NOT_FOUND",
     errors.TimeBeforeBatch: "OUT_OF_RANGE",
+    errors.LateBatch: "FAILED_PRECONDITION",
     errors.DerivationFailed: "FAILED_PRECONDITION",
     errors.ExternalFailed: "UNAVAILABLE",
     errors.Internal: "INTERNAL",
 }
 
-OF_FEATURES = {errors.UnknownConf, errors.TimeBeforeBatch, errors.DerivationFailed, errors.ExternalFailed}
+OF_FEATURES = {errors.UnknownConf, errors.TimeBeforeBatch, errors.LateBatch, errors.DerivationFailed, errors.ExternalFailed}
 """Errors of parts of a feature row: clients tell them apart by the reason in ErrorInfo."""
 
 
