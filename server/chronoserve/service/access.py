@@ -1,4 +1,4 @@
-"""Who may do what: identity, verb and dataset, default deny (spec/reliability.md R22, R24)."""
+"""Who may do what: identity, verb and the name of a dataset, join or group by; default deny (spec/reliability.md R22, R24)."""
 
 import enum
 from collections.abc import Sequence
@@ -7,28 +7,34 @@ from fnmatch import fnmatchcase
 
 
 class Verb(enum.Enum):
-    """What a caller wants to do with a dataset."""
+    """What a caller wants to do: fetch features of a join or group by, everything else with a dataset."""
 
     READ = "read"
     WRITE = "write"
     """Put and delete."""
     ADMIN = "admin"
     """Create and bulk load."""
+    FETCH = "fetch"
+    """Features of a join or group by, their schemas and where they come from. It needs no other verb on the datasets below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Allows ``verbs`` on datasets that match a pattern to identities that match a pattern (``*`` and ``?`` as in a shell)."""
+    """Allows ``verbs`` to identities that match a pattern (``*`` and ``?`` as in a shell).
+
+    FETCH on joins and group bys that match one of ``features``, the other verbs on datasets that match one of ``datasets``.
+    """
 
     identities: tuple[str, ...]
     verbs: frozenset[Verb]
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
-    def allows(self, identity: str, verb: Verb, dataset: str) -> bool:
+    def allows(self, identity: str, verb: Verb, name: str) -> bool:
         return (
             verb in self.verbs
             and any(_matches(identity, pattern) for pattern in self.identities)
-            and any(_matches(dataset, pattern) for pattern in self.datasets)
+            and any(_matches(name, pattern) for pattern in (self.features if verb is Verb.FETCH else self.datasets))
         )
 
 
@@ -43,8 +49,8 @@ class Policy:
 
     rules: Sequence[Rule]
 
-    def allows(self, identity: str, verb: Verb, dataset: str) -> bool:
-        return any(rule.allows(identity, verb, dataset) for rule in self.rules)
+    def allows(self, identity: str, verb: Verb, name: str) -> bool:
+        return any(rule.allows(identity, verb, name) for rule in self.rules)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,13 +62,13 @@ class Caller:
     _decisions: dict[tuple[Verb, str], bool] = field(default_factory=dict, repr=False)
 
     DECISIONS_MAX = 10_000
-    DATASET_CHARACTERS_MAX = 200
-    """No dataset has a longer name, and a request may hold one of megabytes."""
+    NAME_CHARACTERS_MAX = 200
+    """No dataset has a longer name, few joins do, and a request may hold one of megabytes."""
 
-    def may(self, verb: Verb, dataset: str) -> bool:
-        allowed = self._decisions.get((verb, dataset))
+    def may(self, verb: Verb, name: str) -> bool:
+        allowed = self._decisions.get((verb, name))
         if allowed is None:
-            allowed = self.policy.allows(self.identity, verb, dataset)
-            if len(self._decisions) < self.DECISIONS_MAX and len(dataset) <= self.DATASET_CHARACTERS_MAX:
-                self._decisions[verb, dataset] = allowed
+            allowed = self.policy.allows(self.identity, verb, name)
+            if len(self._decisions) < self.DECISIONS_MAX and len(name) <= self.NAME_CHARACTERS_MAX:
+                self._decisions[verb, name] = allowed
         return allowed

@@ -243,16 +243,32 @@ class GetJoinSchemaRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetJoinSchemaResponse(_message.Message):
-    __slots__ = ("name", "key_schema", "value_schema", "schema_hash")
+    __slots__ = ("name", "key_schema", "value_schema", "schema_hash", "value_infos")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KEY_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     VALUE_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_HASH_FIELD_NUMBER: _ClassVar[int]
+    VALUE_INFOS_FIELD_NUMBER: _ClassVar[int]
     name: str
     key_schema: str
     value_schema: str
     schema_hash: str
-    def __init__(self, name: _Optional[str] = ..., key_schema: _Optional[str] = ..., value_schema: _Optional[str] = ..., schema_hash: _Optional[str] = ...) -> None: ...
+    value_infos: _containers.RepeatedCompositeFieldContainer[ValueInfo]
+    def __init__(self, name: _Optional[str] = ..., key_schema: _Optional[str] = ..., value_schema: _Optional[str] = ..., schema_hash: _Optional[str] = ..., value_infos: _Optional[_Iterable[_Union[ValueInfo, _Mapping]]] = ...) -> None: ...
+
+class ValueInfo(_message.Message):
+    __slots__ = ("name", "group", "prefix", "left_keys", "type")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    LEFT_KEYS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    group: str
+    prefix: str
+    left_keys: _containers.RepeatedScalarFieldContainer[str]
+    type: str
+    def __init__(self, name: _Optional[str] = ..., group: _Optional[str] = ..., prefix: _Optional[str] = ..., left_keys: _Optional[_Iterable[str]] = ..., type: _Optional[str] = ...) -> None: ...
 
 class GetGroupBySchemaRequest(_message.Message):
     __slots__ = ("name",)
@@ -261,14 +277,22 @@ class GetGroupBySchemaRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetGroupBySchemaResponse(_message.Message):
-    __slots__ = ("name", "key_schema", "value_schema")
+    __slots__ = ("name", "key_schema", "value_schema", "schema_hash", "input_schema", "selected_schema", "batch_end_millis")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KEY_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     VALUE_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_HASH_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    SELECTED_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    BATCH_END_MILLIS_FIELD_NUMBER: _ClassVar[int]
     name: str
     key_schema: str
     value_schema: str
-    def __init__(self, name: _Optional[str] = ..., key_schema: _Optional[str] = ..., value_schema: _Optional[str] = ...) -> None: ...
+    schema_hash: str
+    input_schema: str
+    selected_schema: str
+    batch_end_millis: int
+    def __init__(self, name: _Optional[str] = ..., key_schema: _Optional[str] = ..., value_schema: _Optional[str] = ..., schema_hash: _Optional[str] = ..., input_schema: _Optional[str] = ..., selected_schema: _Optional[str] = ..., batch_end_millis: _Optional[int] = ...) -> None: ...
 
 class ListJoinsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
@@ -311,7 +335,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, target: _Optional[_Union[FetchTarget, str]] = ..., request: _Optional[_Union[FeatureRequest, _Mapping]] = ...) -> None: ...
 
 class ExplainedRead(_message.Message):
-    __slots__ = ("part", "dataset", "key_bytes", "after_ts_millis", "values", "freshness", "error")
+    __slots__ = ("part", "dataset", "key_bytes", "after_ts_millis", "values", "freshness", "error", "newest_millis", "cached")
     PART_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     KEY_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -319,6 +343,8 @@ class ExplainedRead(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
     part: str
     dataset: str
     key_bytes: bytes
@@ -326,7 +352,9 @@ class ExplainedRead(_message.Message):
     values: int
     freshness: Freshness
     error: _status_pb2.Status
-    def __init__(self, part: _Optional[str] = ..., dataset: _Optional[str] = ..., key_bytes: _Optional[bytes] = ..., after_ts_millis: _Optional[int] = ..., values: _Optional[int] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    newest_millis: int
+    cached: bool
+    def __init__(self, part: _Optional[str] = ..., dataset: _Optional[str] = ..., key_bytes: _Optional[bytes] = ..., after_ts_millis: _Optional[int] = ..., values: _Optional[int] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., newest_millis: _Optional[int] = ..., cached: bool = ...) -> None: ...
 
 class ExplainedPhase(_message.Message):
     __slots__ = ("name", "duration")

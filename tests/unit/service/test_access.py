@@ -13,6 +13,7 @@ RULES = st.lists(
         st.lists(WORDS, max_size=2).map(tuple),
         st.sets(st.sampled_from(Verb)).map(frozenset),
         st.lists(WORDS, max_size=2).map(tuple),
+        st.lists(WORDS, max_size=2).map(tuple),
     ),
     max_size=4,
 )
@@ -27,11 +28,11 @@ def matches(name: str, pattern: str) -> bool:
     return bool(name) and pattern[0] in ("?", name[0]) and matches(name[1:], pattern[1:])
 
 
-def allowed(rules: list[Rule], identity: str, verb: Verb, dataset: str) -> bool:
+def allowed(rules: list[Rule], identity: str, verb: Verb, name: str) -> bool:
     return any(
         verb in rule.verbs
         and any(matches(identity, pattern) for pattern in rule.identities)
-        and any(matches(dataset, pattern) for pattern in rule.datasets)
+        and any(matches(name, pattern) for pattern in (rule.features if verb is Verb.FETCH else rule.datasets))
         for rule in rules
     )
 
@@ -49,8 +50,16 @@ def test_without_rules_everything_is_denied() -> None:
 
 def test_one_verb_does_not_imply_another() -> None:
     for verb in Verb:
-        caller = Caller("me", Policy([Rule(("me",), frozenset({verb}), ("*",))]))
+        caller = Caller("me", Policy([Rule(("me",), frozenset({verb}), ("*",), ("*",))]))
         assert [other for other in Verb if caller.may(other, "A")] == [verb]
+
+
+def test_features_are_not_datasets() -> None:
+    """Who may fetch a join has no access to its datasets, and a pattern of datasets opens no join."""
+    caller = Caller("me", Policy([Rule(("me",), frozenset(Verb), ("A*",), ("team/*",))]))
+    assert caller.may(Verb.FETCH, "team/join.v1")
+    assert not caller.may(Verb.FETCH, "A")
+    assert not caller.may(Verb.READ, "team/join.v1")
 
 
 def test_brackets_are_no_pattern() -> None:
