@@ -19,6 +19,7 @@ LATER = {
     "doctor": "Check configuration, stores, versions and clocks; say what to do.",
     "config": "Where each setting of a job comes from.",
     "kv": "The KV store from a shell: on a server, or on a store's URL.",
+    "partition": "Has a partition landed? A sensor for schedulers.",
     "run": "One job of Chronon, as its run.py takes it: --mode, --conf, --ds.",
 }
 """Verbs in modules of their name, with their line in the help: nothing of them is imported before they are asked for."""
