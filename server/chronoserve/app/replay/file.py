@@ -1,0 +1,52 @@
+"""A whole recording replayed, case by case."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from chronoserve.app.replay import worlds
+from chronoserve.app.replay.compare import ABSENT, Difference
+from chronoserve.app.replay.outcome import Outcome
+from chronoserve.app.replay.recording import Kind, Single, World, parts, read, requests_of
+from chronoserve.app.replay.singles import Singles
+from chronoserve.app.replay.worlds import OpenFace
+from chronoserve.model.errors import KVError
+
+
+async def replay(path: Path, open_face: OpenFace, skipped: Counter[str], *, worlds_only: bool) -> AsyncIterator[Outcome]:
+    """One outcome for each case, in the order of the file. ``skipped`` counts records that are not replayed, by kind.
+
+    ``worlds_only``: records that stand alone ask nothing of a server, and are left out.
+
+    Raises:
+        InvalidRequest: the file cannot be read.
+    """
+    singles = Singles()
+    for part in parts(read(path)):
+        if isinstance(part, World):
+            async for outcome in _world(part, open_face):
+                yield outcome
+        elif part.kind is Kind.LATER:
+            skipped[str(part.record["kind"])] += 1
+        elif not worlds_only and (found := _single(singles, part)) is not None:
+            yield found
+
+
+async def _world(world: World, open_face: OpenFace) -> AsyncIterator[Outcome]:
+    """A world that breaks off leaves its remaining requests without an answer, and says so of each."""
+    answered = 0
+    try:
+        async for outcome in worlds.replay(world, open_face):
+            answered += 1
+            yield outcome
+    except KVError as error:
+        difference = Difference("", "an answer", error.message)
+        for request in requests_of(world)[answered:]:
+            yield Outcome(world.name, str(request.get("id")), {"responses": None}, [difference], [None])
+
+
+def _single(singles: Singles, part: Single) -> Outcome | None:
+    if part.kind is Kind.UNKNOWN:
+        difference = Difference("kind", part.record.get("kind", ABSENT), "a kind of record that is not known here")
+        return Outcome(None, str(part.record.get("id")), {}, [difference], [None])
+    return singles.outcome(part)

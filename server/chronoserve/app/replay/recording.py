@@ -1,0 +1,163 @@
+"""A recording read from a file: which kind each record is of, and the records of one world together."""
+
+import enum
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+
+from chronoserve.model.errors import InvalidRequest
+
+Record = dict[str, Any]
+
+
+class Kind(enum.Enum):
+    """What a record is; the letters are those of golden/README.md."""
+
+    AGGREGATION = "a"
+    SCHEMA = "c: schema"
+    KEY_ENCODING = "c: key_encode"
+    CAST = "c: cast_to"
+    NAMING = "d"
+    EXPRESSION = "e: expression"
+    DERIVATION_GROUP = "e: derivation_group"
+    INPUTS = "e: inputs"
+    WORLD = "b, f"
+    """Opens a world, or belongs to one."""
+    QUICKSTART = "g"
+    """A record of the one world that a g recording is."""
+    LATER = "h, i, j, k"
+    """Read and counted, and not replayed yet; ``LATER`` says by whom it will be."""
+    UNKNOWN = "unknown"
+
+
+LATER: Final = {
+    **dict.fromkeys(("join_backfill", "join_rows"), "point-in-time backfills: the issue on batch"),
+    **dict.fromkeys(("upload", "upload_row", "incremental_table"), "uploads: the issue on batch"),
+    **dict.fromkeys(("table", "rows", "world"), "source tables of uploads, backfills and logs: the issue on batch"),
+    **dict.fromkeys(("group_by", "event", "tiling", "spark_put", "stream_error"), "streaming jobs: the issue on streaming"),
+    **dict.fromkeys(
+        (
+            "logs", "schema_group_by", "schema_table", "flattened", "flattened_properties", "flatten_error", "comparison",
+            "metrics", "consistency_table", "consistency_upload", "consistency_error",
+        ),
+        "log flattening and consistency: the issue on consistency",
+    ),
+}  # fmt: skip
+"""By the ``kind`` of records that are not replayed yet: what covers them."""
+
+_BY_KIND: Final = {
+    "schema": Kind.SCHEMA,
+    "key_encode": Kind.KEY_ENCODING,
+    "cast_to": Kind.CAST,
+    "inputs": Kind.INPUTS,
+    "expression": Kind.EXPRESSION,
+    "derivation_group": Kind.DERIVATION_GROUP,
+    "put": Kind.WORLD,
+    "join": Kind.WORLD,
+    "log": Kind.WORLD,
+    "join_conf": Kind.QUICKSTART,
+    "stream_put": Kind.QUICKSTART,
+}
+
+
+def kind_of(record: Record) -> Kind:
+    """By its ``kind`` where that tells, else by what only records of one kind have."""
+    kind = record.get("kind")
+    match kind:
+        case None if "operation" in record:
+            return Kind.AGGREGATION
+        case None if "clean_name" in record:
+            return Kind.NAMING
+        case "world":
+            return Kind.WORLD if "missing_key_is_failure" in record else Kind.LATER
+        case "group_by":
+            return Kind.LATER if "stream_type" in record else Kind.WORLD
+        case "request":
+            return Kind.WORLD if "world" in record else Kind.QUICKSTART
+        case "upload" | "upload_row":
+            return Kind.LATER if "world" in record else Kind.QUICKSTART
+        case _:
+            return _BY_KIND.get(str(kind)) or (Kind.LATER if kind in LATER else Kind.UNKNOWN)
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Every record in order.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or a line is no JSON object; the text names the line.
+    """
+    try:
+        with _opened(path) as lines:
+            yield from _records(lines, path.name)
+    except (OSError, EOFError, zlib.error) as unreadable:
+        raise InvalidRequest(f"{path.name} cannot be read: {unreadable}") from unreadable
+
+
+def _opened(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if compressed else path.open("rb")  # type: ignore[return-value]
+
+
+def _records(lines: Iterable[bytes], name: str) -> Iterator[Record]:
+    decoder = msgspec.json.Decoder()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = decoder.decode(line)
+        except msgspec.DecodeError as wrong:
+            raise InvalidRequest(f"{name}, line {number} is no JSON: {wrong}") from wrong
+        if not isinstance(record, dict):
+            raise InvalidRequest(f"{name}, line {number} is not a JSON object")
+        yield record
+
+
+@dataclass(slots=True)
+class World:
+    """One fresh store: its records in order. ``name``: None where the recording is one world without a name (g)."""
+
+    name: str | None
+    records: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A record that stands by itself."""
+
+    kind: Kind
+    record: Record
+
+
+def parts(records: Iterable[Record]) -> Iterator[World | Single]:
+    """A recording cut into what can be replayed by itself: worlds, and records that stand alone.
+
+    Records of a world are contiguous; a g recording is one world, whatever its length.
+    """
+    world: World | None = None
+    for record in records:
+        kind = kind_of(record)
+        name = record.get("world") if kind is Kind.WORLD else None
+        if kind not in (Kind.WORLD, Kind.QUICKSTART):
+            if world is not None:
+                yield world
+                world = None
+            yield Single(kind, record)
+            continue
+        if world is None or world.name != name or record.get("kind") == "world":
+            if world is not None:
+                yield world
+            world = World(name)
+        world.records.append(record)
+    if world is not None:
+        yield world
+
+
+def requests_of(world: World) -> Sequence[Record]:
+    """The requests of a world, in order."""
+    return [record for record in world.records if record.get("kind") == "request"]

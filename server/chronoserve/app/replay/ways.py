@@ -1,0 +1,19 @@
+"""The ways to replay worlds, by name: each opens a fresh store for every world of one recording."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from chronoserve.app.replay.memory_face import MemoryFace
+from chronoserve.app.replay.worlds import OpenFace
+
+Way = Callable[[Path], AbstractAsyncContextManager[OpenFace]]
+
+
+@asynccontextmanager
+async def in_process(_: Path) -> AsyncIterator[OpenFace]:
+    """No server: the fetcher on a memory store of this process."""
+    yield MemoryFace.open
+
+
+WAYS: Mapping[str, Way] = {"process": in_process}

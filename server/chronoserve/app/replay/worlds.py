@@ -1,0 +1,230 @@
+"""Worlds replayed: puts in the order of the file, and each request where it stands among them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from chronoserve.app.replay import shapes
+from chronoserve.app.replay.compare import ABSENT, Difference, entry_differences
+from chronoserve.app.replay.faces import Answers, Face, RecordedPut, Tagged
+from chronoserve.app.replay.logs import LogReader
+from chronoserve.app.replay.notes import Case, explained
+from chronoserve.app.replay.outcome import Outcome
+from chronoserve.app.replay.recording import Record, World
+from chronoserve.app.replay.tokens import rising_tokens
+from chronoserve.codec import confs
+from chronoserve.codec.tagged import untag
+from chronoserve.model import naming
+from chronoserve.model.errors import InvalidRequest, KVError
+from chronoserve.model.features import FeatureRequest
+
+EXCEPTION = "_exception"
+DAY_MILLIS = 86_400_000
+PUTS_PER_CALL = 1000
+JOINS = "joins/"
+
+OpenFace = Callable[[], Awaitable[Face]]
+
+
+async def replay(world: World, open_face: OpenFace) -> AsyncIterator[Outcome]:
+    """One outcome for each request of the world, in order. A request that cannot be replayed is a difference, not the end."""
+    face = await open_face()
+    try:
+        async for outcome in _Replay(world, face).outcomes():
+            yield outcome
+    finally:
+        await face.close()
+
+
+class _Replay:
+    """A world under way: puts wait until a request asks for what they wrote."""
+
+    def __init__(self, world: World, face: Face) -> None:
+        self._world = world
+        self._face = face
+        self._tokens = iter(rising_tokens(sum(record.get("kind") in PUTS for record in world.records)))
+        self._waiting: list[RecordedPut] = []
+        self._kinds = _FeatureKinds()
+        self._uploads: dict[str, Record] = {}
+        self._logs = LogReader()
+
+    async def outcomes(self) -> AsyncIterator[Outcome]:
+        records = self._world.records
+        for at, record in enumerate(records):
+            if record.get("kind") == "request":
+                yield await self._outcome(record, list(_logged_with(record, records[at + 1 :])))
+            elif (put := self._put_of(record)) is not None:
+                self._kinds.learn(put)
+                self._waiting.append(put)
+
+    def _put_of(self, record: Record) -> RecordedPut | None:
+        """The write that a record stands for, if any. Raises InvalidRequest where it cannot be read."""
+        make = PUTS.get(record["kind"])
+        if record["kind"] == "upload":
+            self._uploads[record["group_by"]] = record
+        if make is None:
+            return None
+        try:
+            dataset, key, value, millis = make(record, self._uploads)
+            return RecordedPut(dataset, key, value, millis, next(self._tokens))
+        except (KeyError, ValueError, TypeError) as wrong:
+            raise InvalidRequest(f"a {record['kind']} of world {self._world.name} cannot be read: {wrong!r}") from wrong
+
+    async def _outcome(self, record: Record, logged: Sequence[Record]) -> Outcome:
+        name, case_id = self._world.name, str(record.get("id"))
+        try:
+            answers = await self._ask(record)
+            found = [*self._differences(record, answers), *self._logs.differences(logged, answers.log)]
+            return Outcome(name, case_id, answers.record(), found, explained(Case(record, answers), found))
+        except KVError as error:
+            wrong = error.message
+        except (KeyError, ValueError, TypeError, AttributeError) as malformed:
+            wrong = f"the record cannot be replayed: {malformed!r}"
+        except Exception as defect:  # noqa: BLE001 - a defect of ours is a difference of this request, and of it alone
+            wrong = f"our own defect: {defect!r}"
+        return Outcome(name, case_id, {"responses": None}, [Difference("", "an answer", wrong)], [None])
+
+    async def _ask(self, record: Record) -> Answers:
+        waiting, self._waiting = self._waiting, []
+        for at in range(0, len(waiting), PUTS_PER_CALL):
+            await self._face.put(waiting[at : at + PUTS_PER_CALL])
+        return await self._face.fetch(record["api"], [_request(each) for each in record["requests"]])
+
+    def _differences(self, record: Record, answers: Answers) -> Iterator[Difference]:
+        recorded_error = record.get("call_error")
+        if recorded_error is not None or answers.call_error is not None:
+            if recorded_error is None or answers.call_error is None:
+                yield Difference("call_error", recorded_error or ABSENT, answers.call_error or ABSENT)
+            return
+        for at, expected in enumerate(_aligned(record)):
+            place = f"responses[{at}]"
+            got = answers.responses[at] if at < len(answers.responses) else None
+            if expected is None or got is None:
+                yield Difference(place, ABSENT if expected is None else expected, ABSENT if got is None else got)
+            else:
+                shape = self._kinds.shapes(record["api"], str(record["requests"][at]["name"]))
+                yield from _response_differences(self._face.told(expected), got, place, shape)
+
+
+def _response_differences(
+    expected: Mapping[str, Tagged], got: Mapping[str, Tagged], place: str, shape: shapes.Shapes
+) -> Iterator[Difference]:
+    if "keys" in expected:
+        yield from entry_differences(expected["keys"] or {}, got["keys"] or {}, f"{place}.keys")
+    if "error" in expected or "error" in got:
+        if ("error" in expected) != ("error" in got):
+            yield Difference(place, _outcome_of(expected), _outcome_of(got))
+        return
+    one, other = expected["values"], got["values"]
+    if one is None or other is None:
+        if one is not other:
+            yield Difference(f"{place}.values", one, other)
+        return
+    yield from entry_differences(presence(one), presence(other), f"{place}.values", shape)
+
+
+def presence(values: Mapping[str, Tagged]) -> dict[str, Tagged]:
+    """Entries that tell of an exception compare by being there: their texts are the JVM's own."""
+    return {name: "an exception" if name.endswith(EXCEPTION) else value for name, value in values.items()}
+
+
+def _outcome_of(response: Mapping[str, Tagged]) -> Tagged:
+    return {"error": response["error"]} if "error" in response else {"values": response["values"]}
+
+
+def _aligned(record: Record) -> list[Record | None]:
+    """The recorded response of each request; None where Chronon drops it: fetchGroupBys has no reply for a null key."""
+    responses = record["responses"]
+    if len(responses) == len(record["requests"]):
+        return list(responses)
+    rest = iter(responses)
+    return [None if _has_null_key(request) else next(rest, None) for request in record["requests"]]
+
+
+def _has_null_key(request: Record) -> bool:
+    return any(value is None for value in (request["keys"] or {}).values())
+
+
+def _request(record: Record) -> FeatureRequest:
+    keys = record["keys"]
+    return FeatureRequest(
+        record["name"], None if keys is None else {name: untag(value) for name, value in keys.items()}, record["at_millis"]
+    )
+
+
+def _logged_with(request: Record, following: Iterable[Record]) -> Iterator[Record]:
+    for record in following:
+        if record.get("kind") != "log" or record.get("request") != request["id"]:
+            return
+        yield record
+
+
+# puts
+
+Uploads = Mapping[str, Record]
+Written = tuple[str, bytes, bytes, int]
+
+
+def _plain_put(record: Record, _: Uploads) -> Written:
+    return record["dataset"], bytes.fromhex(record["key"]), bytes.fromhex(record["value"]), record["ts"]
+
+
+def _upload_row(record: Record, uploads: Uploads) -> Written:
+    dataset = uploads[record["group_by"]]["batch_dataset"]
+    return dataset, bytes.fromhex(record["key_bytes"]), bytes.fromhex(record["value_bytes"]), batch_end_millis(record["ds"])
+
+
+def _stream_put(record: Record, _: Uploads) -> Written:
+    return record["dataset"], bytes.fromhex(record["key_bytes"]), bytes.fromhex(record["value_bytes"]), record["ts"]
+
+
+def _join_conf(record: Record, _: Uploads) -> Written:
+    return naming.METADATA_DATASET, record["key"].encode(), record["conf_json"].encode(), 1
+
+
+PUTS: Mapping[str, Callable[[Record, Uploads], Written]] = {
+    "put": _plain_put,
+    "upload_row": _upload_row,
+    "stream_put": _stream_put,
+    "join_conf": _join_conf,
+}
+
+
+def batch_end_millis(ds: str) -> int:
+    """The end of the day ``ds``, when a batch value of it counts from."""
+    day = datetime.strptime(ds, "%Y-%m-%d").replace(tzinfo=UTC)
+    return int(day.timestamp()) * 1000 + DAY_MILLIS
+
+
+class _FeatureKinds:
+    """Which features are heaps, from the confs that the world puts into its store."""
+
+    def __init__(self) -> None:
+        self._group_bys: dict[str, shapes.Shapes] = {}
+        self._joins: dict[str, bytes] = {}
+        self._known: dict[tuple[str, str], shapes.Shapes] = {}
+
+    def learn(self, put: RecordedPut) -> None:
+        """Take what a put says of a conf. One that cannot be read says nothing; the fetcher will say so."""
+        if put.key == naming.SERVING_INFO_KEY:
+            self._known.clear()
+            with suppress(InvalidRequest):
+                group_by = confs.serving_info(put.value).group_by
+                self._group_bys[group_by.meta_data.clean_name] = shapes.of_group_by(group_by)
+        elif put.dataset == naming.METADATA_DATASET:
+            self._known.clear()
+            self._joins[put.key.decode(errors="replace").removeprefix(JOINS)] = put.value
+
+    def shapes(self, api: str, name: str) -> shapes.Shapes:
+        """By feature, for a join or group by as it is requested."""
+        known = self._known.get((api, name))
+        if known is None:
+            known = self._known[api, name] = self._find(api, name)
+        return known
+
+    def _find(self, api: str, name: str) -> shapes.Shapes:
+        if api != "fetchJoin":
+            return self._group_bys.get(naming.sanitize(name), {})
+        with suppress(InvalidRequest, KeyError):
+            return shapes.of_join(confs.join(self._joins[name]), self._group_bys)
+        return {}

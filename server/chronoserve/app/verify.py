@@ -1,0 +1,182 @@
+"""``chronoserve verify``: recordings of Chronon's JVM replayed, or live traffic at its HTTP service, and every value compared."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chronoserve.app.connection import Place, place_from, place_options
+from chronoserve.app.replay.outcome import Outcome, Tally, Verdict
+from chronoserve.app.terminal import Item, Screen, seconds_text
+from chronoserve.model.errors import KVError
+from chronoserve_client import ChronoserveError
+
+DIFFERENCES_SHOWN_MAX = 20
+"""Cases of one file that are shown without --json; all of them are counted."""
+PROCESS, GRPC, HTTP = "process", "grpc", "http"
+COLUMNS = ("recording", "through", "cases", "equal", "noted", "different", "not covered", "time")
+STYLES = {Verdict.EQUAL: "green", Verdict.NOTED: "yellow", Verdict.DIFFERENT: "red"}
+
+
+@click.command()
+@click.option(
+    "--against",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="FILE|URL",
+    help="A recording (JSON lines, gzip or not), repeatable; or the http:// address of a feature service.",
+)
+@click.option(
+    "--through",
+    type=click.Choice([PROCESS, GRPC, HTTP]),
+    multiple=True,
+    default=[PROCESS],
+    show_default=True,
+    help="How worlds are replayed: in this process, or through a server that is started for it. Repeatable.",
+)
+@click.option(
+    "-f",
+    "--file",
+    "rows",
+    type=click.File("rb"),
+    metavar="FILE",
+    help='With a URL: what to ask for, one {"name": …, "keys": {…}} a line; - is standard input.',
+)
+@click.option("--group-bys", is_flag=True, help="With a URL: the names are those of group bys.")
+@click.option("--http", "http_url", metavar="URL", help="With a URL: our side is asked over HTTP here, not at --server or --store.")
+@click.option("--json", "json_lines", is_flag=True, help="One JSON object a case, then one with the sum.")
+@place_options
+def verify(*, sources: Sequence[str], through: Sequence[str], rows: Any, group_bys: bool, http_url: str | None, json_lines: bool,
+           **given: Any) -> None:  # fmt: skip
+    """Compare our answers with Chronon's, value by value and type by type.
+
+    A recording is replayed on fresh stores: puts in the order of the file, each request where it stands. Differences that
+    are meant have the number of a note in docs/parity.md. The exit code is 0 only if something was compared and nothing
+    differs without such a note. Records of kinds that are not replayed yet are counted and named, never taken for equal.
+    """
+    screen = Screen(json_lines=json_lines)
+    place = place_from(given)
+    live = [source for source in sources if source.startswith(("http://", "https://"))]
+    if live and (len(sources) > 1 or rows is None):
+        raise click.UsageError("a feature service is compared by itself, with -f FILE for what to ask it")
+    if not live and (rows is not None or group_bys or http_url):
+        raise click.UsageError("-f, --group-bys and --http belong to a feature service: --against http://…")
+    try:
+        if live:
+            done = asyncio.run(_live(screen, live[0], place, http_url, rows, group_bys=group_bys))
+        else:
+            done = asyncio.run(_replay_all(screen, [Path(source) for source in sources], list(dict.fromkeys(through))))
+    except (ChronoserveError, KVError) as error:
+        screen.fail(error.message, reason=error.reason)
+        done = False
+    if not done:
+        click.get_current_context().exit(1)
+
+
+# recordings
+
+
+async def _replay_all(screen: Screen, paths: Sequence[Path], through: Sequence[str]) -> bool:
+    """Whether everything is as it should be."""
+    rows: list[Item] = []
+    good = True
+    for way in through:
+        for path in paths:
+            began = time.perf_counter()
+            tally = await _replay(screen, path, way)
+            rows.append(_sum(path.name, way, tally, time.perf_counter() - began))
+            good = good and (tally.good or _nothing_to_ask(tally, way))
+            _show_skipped(screen, path, tally)
+    screen.show(COLUMNS, rows)
+    return good
+
+
+def _nothing_to_ask(tally: Tally, way: str) -> bool:
+    """Records that stand alone are compared in process; through a server they are no failure."""
+    return way != PROCESS and not tally.cases and not tally.skipped
+
+
+async def _replay(screen: Screen, path: Path, way: str) -> Tally:
+    from chronoserve.app.replay.file import replay
+
+    tally = Tally()
+    shown = Shown(screen)
+    async with _way(way, path) as open_face:
+        async for outcome in replay(path, open_face, tally.skipped, worlds_only=way != PROCESS):
+            tally.add(outcome)
+            shown.show(outcome)
+    shown.end()
+    return tally
+
+
+def _way(way: str, path: Path) -> "AbstractAsyncContextManager[Callable[[], Awaitable[Any]]]":
+    """What opens a fresh store for each world."""
+    from chronoserve.app.replay import ways
+
+    return ways.WAYS[way](path)
+
+
+class Shown:
+    """Shows each case: all of them with --json, else those that are not equal, up to a number."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._left = DIFFERENCES_SHOWN_MAX
+        self._hidden = 0
+
+    def show(self, outcome: Outcome) -> None:
+        if self._screen.json_lines:
+            self._screen.tell(outcome.record(), "")
+        elif outcome.verdict is Verdict.DIFFERENT and self._left:
+            self._left -= 1
+            self._show_difference(outcome)
+        elif outcome.verdict is Verdict.DIFFERENT:
+            self._hidden += 1
+
+    def _show_difference(self, outcome: Outcome) -> None:
+        place = f"{outcome.world}, {outcome.id}" if outcome.world else outcome.id
+        self._screen.say(f"{place} is different", style=STYLES[Verdict.DIFFERENT])
+        for difference, note in zip(outcome.differences, outcome.notes or [None] * len(outcome.differences), strict=True):
+            self._screen.say(f"  {difference}{f'  (note P{note})' if note is not None else ''}")
+
+    def end(self) -> None:
+        if self._hidden:
+            self._screen.say(f"… and {self._hidden} more cases; --json shows them all")
+
+
+def _sum(name: str, way: str, tally: Tally, seconds: float) -> Item:
+    record = {"recording": name, "through": way, **tally.record(), "seconds": round(seconds, 3)}
+    counts = [str(tally.counts[verdict]) for verdict in Verdict]
+    row = (name, way, str(tally.cases), *counts, str(tally.skipped.total()), seconds_text(seconds))
+    worst = next((verdict for verdict in reversed(Verdict) if tally.counts[verdict]), Verdict.DIFFERENT)
+    return Item({"summary": record}, [row], style=STYLES[worst])
+
+
+def _show_skipped(screen: Screen, path: Path, tally: Tally) -> None:
+    from chronoserve.app.replay.recording import LATER
+
+    for kind, count in sorted(tally.skipped.items()):
+        screen.note(f"{path.name}: {count} records {kind} are not covered here yet: {LATER[kind]}")
+
+
+# a feature service
+
+
+async def _live(screen: Screen, url: str, place: Place, http_url: str | None, rows: Iterable[bytes], *, group_bys: bool) -> bool:
+    from chronoserve.app.replay import live
+
+    tally = Tally()
+    shown = Shown(screen)
+    began = time.perf_counter()
+    async with live.comparison(url, place, http_url, group_bys=group_bys) as compare:
+        async for outcome in compare(rows):
+            tally.add(outcome)
+            shown.show(outcome)
+    shown.end()
+    screen.show(COLUMNS, [_sum(url, HTTP, tally, time.perf_counter() - began)])
+    return tally.good
