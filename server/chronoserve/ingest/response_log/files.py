@@ -7,6 +7,7 @@ files begun are lost, which is at most what it logged within ``roll_seconds``.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 from collections import defaultdict
@@ -50,6 +51,8 @@ class Encoder(Protocol):
 
     def block(self, columns: Columns) -> None: ...
     def finish(self) -> None: ...
+    def abandon(self) -> None:
+        """Let go of the file, which nobody will read. Raises nothing."""
 
 
 class _Part:
@@ -93,7 +96,9 @@ class _Part:
         self._hidden.replace(self._target)
 
     def abandon(self) -> None:
-        self._hidden.unlink(missing_ok=True)
+        self._encoder.abandon()
+        with contextlib.suppress(OSError):  # what cannot be removed stays hidden from readers
+            self._hidden.unlink(missing_ok=True)
 
 
 class FileSink:
@@ -120,11 +125,11 @@ class FileSink:
         oldest = now_millis - self._settings.roll_seconds * 1000
         due = [place for place, part in self._parts.items() if part.began_millis <= oldest]
         if due:
-            await asyncio.to_thread(self._finish, due)
+            await asyncio.to_thread(self._finish_or_fail, due)
 
     async def close(self, *, seconds: float) -> None:
         """It takes as long as the disk does: giving up would lose what a moment more would save."""
-        await asyncio.to_thread(self._finish, list(self._parts))
+        await asyncio.to_thread(self._finish_or_fail, list(self._parts))
 
     # in a thread
 
@@ -159,8 +164,12 @@ class FileSink:
         folder = self._settings.path / f"ds={day}" / f"name={quote(name, safe='')}"
         return folder / f"part-{self._writer}-{self._number:06d}.{self._settings.format}"
 
-    def _finish(self, places: Sequence[tuple[str, str]]) -> None:
-        """Finish these files. Raises Unavailable where one could not be; its rows are lost."""
+    def _finish_or_fail(self, places: Sequence[tuple[str, str]]) -> None:
+        if (failed := self._finish(places)) is not None:
+            _fail(failed)
+
+    def _finish(self, places: Sequence[tuple[str, str]]) -> Exception | None:
+        """Finish these files; the error of one that could not be, whose rows are lost."""
         failure: Exception | None = None
         for place in places:
             try:
@@ -169,8 +178,7 @@ class FileSink:
             except (OSError, ValueError) as failed:
                 self._give_up(place, 0)
                 failure = failed
-        if failure is not None:
-            _fail(failure)
+        return failure
 
     def _give_up(self, place: tuple[str, str], rows_refused: int) -> None:
         """A file that could not be written to is of no use; ``rows_refused`` of its rows will be written to another."""
@@ -207,13 +215,21 @@ def _parquet_encoder() -> Callable[[Path], Encoder]:
 
     class ParquetEncoder:
         def __init__(self, path: Path) -> None:
-            self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+            self._file = path.open("wb")
+            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
 
         def block(self, columns: Columns) -> None:
             self._writer.write_table(pa.table(columns, schema=schema))
 
         def finish(self) -> None:
             self._writer.close()
+            self._file.close()
+
+        def abandon(self) -> None:
+            with contextlib.suppress(OSError, ValueError):  # the disk that failed fails again
+                self.finish()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     return ParquetEncoder
 
@@ -236,5 +252,9 @@ def _avro_encoder() -> Callable[[Path], Encoder]:
         def finish(self) -> None:
             self._writer.flush()
             self._file.close()
+
+        def abandon(self) -> None:
+            with contextlib.suppress(OSError):  # the disk that failed fails again
+                self._file.close()
 
     return AvroEncoder
