@@ -252,4 +252,4 @@ _SCALARS: Mapping[type, Callable[[object, str], object]] = {str: _text, bool: _b
 
 
 def _wrong(path: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"in the configuration, {path or 'the whole'} must be {wanted}", field=path)
+    return InvalidRequest(f"in the configuration, {path[:200] or 'the whole'} must be {wanted}", field=path)
