@@ -1,13 +1,13 @@
 """How a distribution moved between two times: population stability index over KLL sketches (spec/online-fetch.md §17)."""
 
+from collections.abc import Sequence
 from itertools import chain
 from math import log
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chronoserve.model.errors import CorruptValue, Unsupported
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from chronoserve.aggregate.sketches import library
+from chronoserve.model.confs import Operation
+from chronoserve.model.errors import CorruptValue
 
 STATS_RANKS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """What a series shows of each sketch."""
@@ -16,7 +16,7 @@ EPSILON = 1e-6
 """What an empty bin has in place of nothing, so that the logarithm stays finite."""
 
 
-def quantiles(image: bytes, ranks: "Sequence[float]" = STATS_RANKS) -> list[float] | None:
+def quantiles(image: bytes, ranks: Sequence[float] = STATS_RANKS) -> list[float] | None:
     """The values at ``ranks`` of a serialised KLL sketch of floats; None where it is empty. Ranks 0 and 1 are the extremes.
 
     Raises:
@@ -39,7 +39,7 @@ def stability_index(reference: bytes, comparison: bytes) -> float | None:
     return sum((r - c) * log(r / c) for r, c in zip(one, other, strict=True))
 
 
-def _quantiles(sketch: Any, ranks: "Sequence[float]") -> list[float] | None:
+def _quantiles(sketch: Any, ranks: Sequence[float]) -> list[float] | None:
     if sketch.is_empty():
         return None
     found = sketch.get_quantiles(list(ranks))
@@ -47,7 +47,7 @@ def _quantiles(sketch: Any, ranks: "Sequence[float]") -> list[float] | None:
     return [float(extremes[rank]() if rank in extremes else value) for rank, value in zip(ranks, found, strict=True)]
 
 
-def _regular(masses: "Sequence[float]") -> list[float]:
+def _regular(masses: Sequence[float]) -> list[float]:
     """Masses without zeros: what the empty bins get is taken from the others."""
     empty = sum(mass == 0 for mass in masses)
     if not empty:
@@ -58,10 +58,6 @@ def _regular(masses: "Sequence[float]") -> list[float]:
 
 def _sketch(image: bytes) -> Any:
     try:
-        from datasketches import kll_floats_sketch  # noqa: PLC0415 - an extra; nothing else here needs it
-    except ImportError:
-        raise Unsupported("percentiles need the extra `sketches`: pip install 'chronoserve[sketches]'") from None
-    try:
-        return kll_floats_sketch.deserialize(image)
+        return library(Operation.APPROX_PERCENTILE).kll_floats_sketch.deserialize(image)
     except (ValueError, RuntimeError, IndexError) as wrong:
         raise CorruptValue("a stored value is no KLL sketch of floats") from wrong

@@ -4,7 +4,8 @@ import hashlib
 import struct
 from collections.abc import Sequence
 
-_TREE_FREE_LOAD = 0.75
+_LOAD = 0.75
+_FIRST_SLOTS = 16
 
 
 def string_hash(text: str) -> int:
@@ -30,15 +31,27 @@ def serialised_string_md5(text: str) -> str:
     return hashlib.md5(b"\xac\xed\x00\x05" + head + encoded, usedforsecurity=False).hexdigest()
 
 
-def hash_map_order(keys: Sequence[str], capacity: int) -> list[str]:
+def hash_map_order(keys: Sequence[str], slots: int) -> list[str]:
     """``keys``, given in the order of insertion, as a HashMap of that many slots iterates over them."""
-    mask = capacity - 1
+    mask = slots - 1
     return sorted(keys, key=lambda key: _spread(string_hash(key)) & mask)
 
 
-def copied_capacity(size: int) -> int:
-    """How many slots a HashMap has that was made as a copy of a map with ``size`` entries."""
-    return table_size(int(size / _TREE_FREE_LOAD + 1.0))
+def filled_slots(size: int) -> int:
+    """How many slots a HashMap has that was filled one by one."""
+    return grown_slots(_FIRST_SLOTS, size)
+
+
+def grown_slots(slots: int, size: int) -> int:
+    """How many slots a HashMap of ``slots`` has once it holds ``size`` entries."""
+    while size > slots * _LOAD:
+        slots *= 2
+    return slots
+
+
+def copied_slots(size: int) -> int:
+    """How many slots a HashMap has that was made as a copy of a map of ``size`` entries (JDK 17 and older)."""
+    return table_size(int(size / _LOAD + 1.0)) if size else _FIRST_SLOTS
 
 
 def table_size(wanted: int) -> int:

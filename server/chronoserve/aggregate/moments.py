@@ -78,8 +78,8 @@ class _CentralMoments(Aggregator):
             n,
             m1 + a,
             m2 + t,
-            m3 + (t * a * (n - 2) - 3 * a * m2),
-            m4 + (t * a2 * (n * n - 3 * n + 3) + 6 * a2 * m2 - 4 * a * m3),
+            m3 + t * a * (n - 2) - 3 * a * m2,
+            m4 + t * a2 * (n * n - 3 * n + 3) + 6 * a2 * m2 - 4 * a * m3,
         )
 
     def merge(self, ir: Moments, other: Moments) -> Moments:

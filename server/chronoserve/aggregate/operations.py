@@ -1,12 +1,13 @@
 """Which aggregator an operation has over a type, and which combinations Chronon refuses (spec/aggregation-and-codecs.md §5)."""
 
-import json
 from collections.abc import Callable, Mapping
 
 from chronoserve.aggregate import extremes, parts
 from chronoserve.aggregate.aggregator import Aggregator
+from chronoserve.aggregate.cpc import ApproxUniqueCount
 from chronoserve.aggregate.heaps import Ranked, TimedHeap
-from chronoserve.aggregate.histogram import Histogram
+from chronoserve.aggregate.histogram import histogram
+from chronoserve.aggregate.kll import ApproxPercentile, percentiles
 from chronoserve.aggregate.moments import Kurtosis, Skew, Variance
 from chronoserve.aggregate.numbers import Average, Count, DoubleSum, LongSum
 from chronoserve.aggregate.timed import First, Last
@@ -86,6 +87,16 @@ def _ranked(operation: Operation, data_type: DataType, args: Args) -> Aggregator
     return Ranked(data_type, parts.rank_bound(operation, args), descending=operation is Operation.TOP_K)
 
 
+def _approx_unique_count(data_type: DataType, args: Args) -> Aggregator:
+    return ApproxUniqueCount(data_type, _k(args, 8, Operation.APPROX_UNIQUE_COUNT))
+
+
+def _approx_percentile(data_type: DataType, args: Args) -> Aggregator:
+    if args is None:
+        raise InvalidRequest("APPROX_PERCENTILE needs an argMap, which may be empty", field="argMap")
+    return ApproxPercentile(data_type, _k(args, 128, Operation.APPROX_PERCENTILE), percentiles(args.get("percentiles")))
+
+
 def _k(args: Args, default: int, operation: Operation) -> int:
     text = (args or {}).get("k")
     return default if text is None else parts.integer(text, f"k of {operation.name}")
@@ -110,5 +121,7 @@ _MAKERS: dict[Operation, Maker] = {
     Operation.BOUNDED_UNIQUE_COUNT: _over(
         _HASHABLE, lambda data_type, args: BoundedUniqueCount(data_type, _k(args, 8, Operation.BOUNDED_UNIQUE_COUNT))
     ),
-    Operation.HISTOGRAM: lambda _, data_type, args: Histogram(data_type, _k(args, 0, Operation.HISTOGRAM)),
+    Operation.APPROX_UNIQUE_COUNT: _over(_HASHABLE, _approx_unique_count),
+    Operation.APPROX_PERCENTILE: _over(_NUMBERS, _approx_percentile),
+    Operation.HISTOGRAM: lambda _, data_type, args: histogram(data_type, _k(args, 0, Operation.HISTOGRAM)),
 }

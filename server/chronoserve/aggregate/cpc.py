@@ -1,0 +1,80 @@
+"""APPROX_UNIQUE_COUNT: CPC sketches of DataSketches (§5.5).
+
+Their own compressed image is the stored IR. Copies and merges go through a union, as Chronon's do: what comes out of one
+estimates by another formula than a sketch that saw its values itself.
+"""
+
+from typing import Any, ClassVar
+
+from chronoserve.aggregate import cpc_image
+from chronoserve.aggregate.aggregator import Aggregator
+from chronoserve.aggregate.sketches import library
+from chronoserve.model.confs import Operation
+from chronoserve.model.errors import CorruptValue, InvalidRequest
+from chronoserve.model.types import BINARY, INTEGRAL, LONG, STRING, DataType
+
+
+class ApproxUniqueCount(Aggregator):
+    """``lg_k``: the logarithm of the sketch's size. IR: a sketch, or the image of one that nobody has changed yet."""
+
+    ir_type = BINARY
+    output_type = LONG
+    plain: ClassVar[bool] = False
+
+    def __init__(self, data_type: DataType, lg_k: int) -> None:
+        if lg_k not in cpc_image.LG_K:
+            raise InvalidRequest(f"k of APPROX_UNIQUE_COUNT is a logarithm between 4 and 26, not {lg_k}", field="argMap")
+        sketches = library(Operation.APPROX_UNIQUE_COUNT)
+        self._sketch, self._union = sketches.cpc_sketch, sketches.cpc_union
+        self._lg_k = lg_k
+        self._add = self._add_long if data_type in INTEGRAL else self._add_binary if data_type == BINARY else self._add_plain
+        self.hashes_text = data_type == STRING
+
+    def prepare(self, value: Any, ts: int) -> Any:
+        return self._add(self._sketch(self._lg_k), value)
+
+    def update(self, ir: Any, value: Any, ts: int) -> Any:
+        return self._add(self.clone(ir) if isinstance(ir, bytes) else ir, value)
+
+    def merge(self, ir: Any, other: Any) -> Any:
+        return self.merge_all([ir, other])
+
+    def merge_all(self, irs: list[Any]) -> Any:
+        union = self._union(self._lg_k)
+        for ir in irs:
+            union.update(self._parsed(ir) if isinstance(ir, bytes) else ir)
+        return union.get_result()
+
+    def clone(self, ir: Any) -> Any:
+        return self.merge_all([ir])
+
+    def finalize(self, ir: Any) -> int:
+        return int((self._parsed(ir) if isinstance(ir, bytes) else ir).get_estimate())
+
+    def stored(self, ir: Any) -> bytes:
+        if isinstance(ir, bytes):
+            return ir
+        return cpc_image.empty(self._lg_k) if ir.is_empty() else bytes(ir.serialize())
+
+    def _add_long(self, sketch: Any, value: int) -> Any:
+        sketch.update(value & 0xFFFFFFFFFFFFFFFF)  # a negative number would pick another overload, and another hash
+        return sketch
+
+    @staticmethod
+    def _add_plain(sketch: Any, value: Any) -> Any:
+        sketch.update(value)
+        return sketch
+
+    def _add_binary(self, sketch: Any, value: bytes) -> Any:
+        """The library takes no bytes. Those that are text hash as that text; others come in as a sketch of their own."""
+        try:
+            sketch.update(value.decode())
+        except UnicodeDecodeError:
+            return self.merge_all([sketch, self._sketch.deserialize(cpc_image.singleton(value, self._lg_k))])
+        return sketch
+
+    def _parsed(self, image: bytes) -> Any:
+        try:
+            return self._sketch.deserialize(cpc_image.checked(image))
+        except (RuntimeError, ValueError, IndexError, MemoryError) as refused:
+            raise CorruptValue("an APPROX_UNIQUE_COUNT is no CPC sketch that its library can read") from refused
