@@ -1,0 +1,92 @@
+"""Spark SQL text to tokens, by Spark's own rules: what an identifier, a number and a string are.
+
+Spark's and not a general dialect's, because these differ where features would silently change: ``127Y`` is a tinyint,
+``1.5`` a decimal, ``7d_sum`` a name, ``'it''s'`` two literals side by side.
+"""
+
+import re
+from typing import NamedTuple
+
+from chronoserve.model.errors import InvalidRequest, Unsupported
+
+TEXT_CHARACTERS_MAX = 16_384
+TOKENS_MAX = 4_000
+
+
+class Token(NamedTuple):
+    """``kind``: word, quoted, string, number, symbol or end. ``text``: a word as written, a string or quoted name without its quotes."""
+
+    kind: str
+    text: str
+    at: int
+
+    @property
+    def keyword(self) -> str:
+        """The word in lower case; empty for anything that is no bare word."""
+        return self.text.lower() if self.kind == "word" else ""
+
+
+# A number that runs on into a word is a word: \d+[lsydf] and the like end where no letter, digit or underscore follows.
+NUMBER = r"(?:(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?(?:bd|BD|bD|Bd|[dDfF])?|\d+[eE][+-]?\d+(?:bd|BD|bD|Bd|[dDfF])?|\d+(?:bd|BD|bD|Bd|[lLsSyYdDfF])?)(?![A-Za-z0-9_])"
+TOKEN = re.compile(
+    rf"""
+      (?P<space>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)
+    | (?P<raw>[rR](?:'[^']*'|"[^"]*"))
+    | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    | (?P<quoted>`(?:[^`]|``)+`)
+    | (?P<number>{NUMBER})
+    | (?P<word>[A-Za-z0-9_]+)
+    | (?P<symbol><=>|<>|!=|==|<=|>=|!<|!>|\|\||->|=>|[-+*/%~&|^:<>=!(),.\[\]?;])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-1][0-7]{2})|(.))", re.DOTALL)
+ESCAPED = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of ``text``, an ``end`` token last.
+
+    Raises:
+        InvalidRequest: a character that begins no token.
+        Unsupported: longer than any expression that we compile.
+    """
+    if len(text) > TEXT_CHARACTERS_MAX:
+        raise Unsupported(f"an expression may have {TEXT_CHARACTERS_MAX} characters; this one has {len(text)}")
+    found: list[Token] = []
+    at, end = 0, len(text)
+    while at < end:
+        match = TOKEN.match(text, at)
+        if match is None:
+            raise InvalidRequest(f"Spark SQL has no token that begins with {text[at]!r} (at character {at + 1})", field="expression")
+        kind = match.lastgroup or ""
+        if kind != "space":
+            found.append(token(kind, match.group(), at))
+        at = match.end()
+        if len(found) > TOKENS_MAX:
+            raise Unsupported(f"an expression may have {TOKENS_MAX} tokens; this one has more")
+    found.append(Token("end", "", end))
+    return found
+
+
+def token(kind: str, text: str, at: int) -> Token:
+    if kind == "raw":
+        return Token("string", text[2:-1], at)
+    if kind == "string":
+        return Token("string", unescape(text[1:-1]), at)
+    if kind == "quoted":
+        return Token("quoted", text[1:-1].replace("``", "`"), at)
+    return Token(kind, text, at)
+
+
+def unescape(body: str) -> str:
+    """Backslashes in a string literal, as Spark reads them: ``\\%`` and ``\\_`` keep theirs, for like."""
+    return ESCAPE.sub(escaped, body) if "\\" in body else body
+
+
+def escaped(match: re.Match[str]) -> str:
+    short, long, octal, other = match.groups()
+    if short or long:
+        code = int(short or long, 16)
+        return chr(code) if code <= 0x10FFFF else "\ufffd"
+    return chr(int(octal, 8)) if octal else ESCAPED.get(other, other)

@@ -1,0 +1,89 @@
+"""Number, typed and interval literals: ``42``, ``1.5BD``, ``date '2024-01-01'``, ``interval 2 days``."""
+
+from decimal import Decimal
+
+from chronoserve.model.errors import InvalidRequest
+from chronoserve.model.types import BINARY, BYTE, DATE, DOUBLE, FLOAT, INT, LONG, SHORT, STRING, TIMESTAMP
+from chronoserve.sql.datetimes import date_of_text, timestamp_of_text
+from chronoserve.sql.intervals import INTERVAL_FORMS, interval_of_text
+from chronoserve.sql.numbers import float32
+from chronoserve.sql.syntax import Literal
+from chronoserve.sql.types import PRECISION_MAX, DecimalType
+
+SUFFIXED = {"l": (LONG, 63), "s": (SHORT, 15), "y": (BYTE, 7)}
+
+
+def number(text: str) -> Literal:
+    """``text`` may begin with a minus: Spark reads it as part of the literal."""
+    lower = text.lower()
+    if lower.endswith("bd"):
+        return decimal(lower[:-2])
+    last = lower[-1]
+    if last in SUFFIXED:
+        return integer(int(lower[:-1]), text, *SUFFIXED[last])
+    if last == "d":
+        return Literal(float(lower[:-1]), DOUBLE)
+    if last == "f":
+        return Literal(float32(float(lower[:-1])), FLOAT)
+    if "e" in lower:
+        return Literal(float(lower), DOUBLE)
+    return decimal(lower) if "." in lower else whole(int(lower))
+
+
+def integer(value: int, text: str, data_type: object, bits: int) -> Literal:
+    if not -(1 << bits) <= value < 1 << bits:
+        raise InvalidRequest(f"{text} does not fit into {bits + 1} bits", field="expression")
+    return Literal(value, data_type)  # type: ignore[arg-type]
+
+
+def whole(value: int) -> Literal:
+    if -(1 << 31) <= value < 1 << 31:
+        return Literal(value, INT)
+    return Literal(value, LONG) if -(1 << 63) <= value < 1 << 63 else decimal(str(value))
+
+
+def decimal(text: str) -> Literal:
+    value = Decimal(text)
+    _, digits, exponent = value.as_tuple()
+    scale = max(-int(exponent), 0)
+    precision = max(len(digits) + max(int(exponent), 0), scale)
+    if precision > PRECISION_MAX:
+        raise InvalidRequest(f"a decimal literal has at most {PRECISION_MAX} digits", field="expression")
+    return Literal(value.quantize(Decimal(1).scaleb(-scale)), DecimalType(precision, scale))
+
+
+def typed(kind: str, text: str) -> Literal:
+    """``date '…'``, ``timestamp '…'``, ``interval '…'``, ``x'…'``: a word before a string literal."""
+    if kind == "date":
+        return Literal(required(date_of_text(text), kind), DATE)
+    if kind in ("timestamp", "timestamp_ltz"):
+        return Literal(required(timestamp_of_text(text), kind), TIMESTAMP)
+    if kind == "interval":
+        return interval(text)
+    if kind == "x":
+        return hexadecimal(text)
+    raise InvalidRequest(f"Spark SQL has no literals of the form {kind} '…'", field="expression")
+
+
+def required(value: int | None, kind: str) -> int:
+    if value is None:
+        raise InvalidRequest(f"the text of a {kind} literal is no {kind}", field="expression")
+    return value
+
+
+def hexadecimal(text: str) -> Literal:
+    try:
+        return Literal(bytes.fromhex(text if len(text) % 2 == 0 else f"0{text}"), BINARY)
+    except ValueError:
+        raise InvalidRequest("x'…' takes hexadecimal digits", field="expression") from None
+
+
+def interval(text: str) -> Literal:
+    value = interval_of_text(text)
+    if value is None:
+        raise InvalidRequest(f"interval '…' takes number and unit pairs, as {INTERVAL_FORMS}", field="expression")
+    return Literal(*value)
+
+
+def string(text: str) -> Literal:
+    return Literal(text, STRING)
