@@ -46,7 +46,7 @@ class Point:
 Series = Mapping[str, Sequence[Point]]
 """Points by metric, in the order of time that the store keeps."""
 
-Row = tuple[int, dict[str, object]]
+Row = tuple[int, Mapping[str, object]]
 """A time and the metrics of it."""
 
 

@@ -114,7 +114,7 @@ async def test_unknown_names_and_failing_stores_are_told() -> None:
 
 
 def test_drifts_sort_by_time_and_leave_nulls_out() -> None:
-    rows = [
+    rows: list[tuple[int, dict[str, object]]] = [
         (300, {"x_percentile": image([2.0]), "y_percentile": image([1.0])}),
         (100, {"x_percentile": image([2.0]), "y_percentile": None, "n": 5}),
         (200, {"x_percentile": image([2.0]), "y_percentile": image([1.0]), "n": 5}),
