@@ -49,5 +49,8 @@ class FetchSettings:
     model_attempts: int = 3
     """How often a model is tried before its outputs are null (spec/online-fetch.md §13)."""
 
+    debug: bool = False
+    """Chronon's ``debug``: every row of a join that has a sample is logged, whatever its keys (spec/online-fetch.md §16.1)."""
+
     def policy_of(self, group_by: str) -> FailedReadPolicy:
         return self.failed_reads_of.get(group_by, self.failed_reads)

@@ -118,6 +118,10 @@ class KVStore(ABC):
             KVError: it was not made; WriteOutcomeUnknown where it may have been.
         """
 
+    def imply(self, name: str) -> Dataset | None:
+        """The dataset of a store that knows no catalogue and takes every name; None where datasets are created first."""
+        return None
+
     @abstractmethod
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         """Fetch each request's values, oldest first, at or after its ``after_ts_millis`` (inclusive, K3).

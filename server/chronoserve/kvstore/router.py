@@ -84,6 +84,13 @@ class Router(KVStore):
         self._owners[dataset] = store
         return dataset
 
+    def imply(self, name: str) -> Dataset | None:
+        store = self.stores[self.store_name(name)]
+        dataset = store.imply(name)
+        if dataset is not None:
+            self._owners[dataset] = store
+        return dataset
+
     def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> Coroutine[Any, Any, list[GetResult]]:
         """As the port says, without a coroutine of its own."""
         if self._only is not None:

@@ -268,8 +268,12 @@ class Gateway:
         known = self._datasets.get(name)
         if known is None:
             _check_name(name)
+            known = self.router.imply(name)
+        if known is None:
             await self._look_up(self.router.store_name(name), deadline, Asked() if asked is None else asked)
             known = self._datasets.get(name)
+        else:
+            self._datasets[name] = known
         if known is None and create:
             try:
                 known = await self._create(name, Properties(Kind.of_name(name)), deadline)

@@ -19,6 +19,9 @@ class Layer(KVStore):
     async def create(self, name: str, properties: Properties, *, deadline: float) -> Dataset:
         return await self.store.create(name, properties, deadline=deadline)
 
+    def imply(self, name: str) -> Dataset | None:
+        return self.store.imply(name)
+
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         return await self.store.multi_get(requests, deadline=deadline)
 
