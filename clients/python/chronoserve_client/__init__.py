@@ -1,26 +1,43 @@
-"""Client of chronoserve: timed byte values by dataset and key, over gRPC, for asyncio and for threads."""
+"""Client of chronoserve: features by join and group by, timed byte values by dataset and key; over gRPC, for asyncio and for threads."""
 
 from chronoserve import __version__
 from chronoserve_client._async_client import AsyncClient
-from chronoserve_client._async_stream import AsyncMultiGetStream, AsyncMultiPutStream
+from chronoserve_client._async_stream import AsyncFetchStream, AsyncMultiGetStream, AsyncMultiPutStream
 from chronoserve_client._errors import (
     AlreadyExists,
     ChronoserveError,
     CorruptValue,
     DeadlinePassed,
+    DerivationFailed,
+    ExternalFailed,
     FailedPrecondition,
     Internal,
     InvalidRequest,
+    LateBatch,
     PermissionDenied,
     Throttled,
+    TimeBeforeBatch,
     Unauthenticated,
     Unavailable,
+    UnknownConf,
     UnknownDataset,
     Unsupported,
     WriteOutcomeUnknown,
 )
+from chronoserve_client._features import (
+    Encoding,
+    Explained,
+    ExplainedRead,
+    FeatureRow,
+    Fetch,
+    Freshness,
+    GroupBySchema,
+    JoinSchema,
+    RowStatus,
+    ValueInfo,
+)
 from chronoserve_client._sync_client import Client
-from chronoserve_client._sync_stream import MultiGetStream, MultiPutStream
+from chronoserve_client._sync_stream import FetchStream, MultiGetStream, MultiPutStream
 from chronoserve_client._values import (
     BulkProgress,
     BulkResult,
@@ -39,6 +56,7 @@ from chronoserve_client._values import (
 __all__ = [
     "AlreadyExists",
     "AsyncClient",
+    "AsyncFetchStream",
     "AsyncMultiGetStream",
     "AsyncMultiPutStream",
     "BulkProgress",
@@ -49,25 +67,41 @@ __all__ = [
     "CorruptValue",
     "Dataset",
     "DeadlinePassed",
+    "DerivationFailed",
+    "Encoding",
+    "Explained",
+    "ExplainedRead",
+    "ExternalFailed",
     "FailedPrecondition",
+    "FeatureRow",
+    "Fetch",
+    "FetchStream",
+    "Freshness",
     "Get",
     "GetResult",
+    "GroupBySchema",
     "Internal",
     "InvalidRequest",
+    "JoinSchema",
     "Kind",
+    "LateBatch",
     "MultiGetStream",
     "MultiPutStream",
     "PermissionDenied",
     "Put",
     "PutResult",
+    "RowStatus",
     "ScanEntry",
     "StoreCapability",
     "Throttled",
+    "TimeBeforeBatch",
     "TimedValue",
     "Unauthenticated",
     "Unavailable",
+    "UnknownConf",
     "UnknownDataset",
     "Unsupported",
+    "ValueInfo",
     "WriteOutcomeUnknown",
     "__version__",
 ]

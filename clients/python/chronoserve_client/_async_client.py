@@ -10,8 +10,8 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from chronoserve.v1 import kv_pb2
-from chronoserve_client import _calls
-from chronoserve_client._async_stream import AsyncMultiGetStream, AsyncMultiPutStream, Open
+from chronoserve_client import _calls, _fetches
+from chronoserve_client._async_stream import AsyncFetchStream, AsyncMultiGetStream, AsyncMultiPutStream, Open
 from chronoserve_client._calls import Call
 from chronoserve_client._channel import (
     ATTEMPTS,
@@ -25,6 +25,7 @@ from chronoserve_client._channel import (
     methods,
 )
 from chronoserve_client._coalesce import Coalescer
+from chronoserve_client._features import Encoding, Explained, FeatureRow, Fetch, FetchLike, GroupBySchema, JoinSchema
 from chronoserve_client._retry import Attempts, Budget, BulkLoad
 from chronoserve_client._values import (
     BulkProgress,
@@ -48,7 +49,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Reads and writes timed values over gRPC, for asyncio.
+    """Fetches features, and reads and writes timed values, over gRPC, for asyncio.
 
     One client for a process is enough: it is safe for concurrent use on one event loop, connects when it is first used
     and stays connected. Use it as ``async with AsyncClient(…) as client``, or call ``aclose``.
@@ -146,6 +147,67 @@ class AsyncClient:
             if not page.next_token:
                 return
             page = await self._unary(_calls.scan(dataset, page_size, page.next_token), timeout)
+
+    # features
+
+    async def fetch_joins(
+        self, requests: Iterable[FetchLike], *, encoding: Encoding = Encoding.MAP, freshness: bool = False, timeout: float | None = None
+    ) -> list[FeatureRow]:
+        """Features of joins, whose names may differ: one row for each request, in request order, duplicates included.
+
+        ``encoding``: how they travel. ``freshness``: say for each part how new its data is.
+        """
+        return await self._unary(_fetches.fetch("joins", requests, encoding, freshness=freshness), timeout)
+
+    async def fetch_group_bys(
+        self, requests: Iterable[FetchLike], *, encoding: Encoding = Encoding.MAP, freshness: bool = False, timeout: float | None = None
+    ) -> list[FeatureRow]:
+        """The same for group bys."""
+        return await self._unary(_fetches.fetch("group_bys", requests, encoding, freshness=freshness), timeout)
+
+    def stream_fetch(self) -> AsyncFetchStream:
+        """An open stream for hot loops: ``async with client.stream_fetch() as stream: await stream.fetch_joins(…)``."""
+        return AsyncFetchStream(self._settings, self._opener("StreamFetch"))
+
+    async def join_schema(self, name: str, *, timeout: float | None = None) -> JoinSchema:
+        """The schemas of a join's keys and features. Raises UnknownConf."""
+        return await self._unary(_fetches.join_schema(name), timeout)
+
+    async def group_by_schema(self, name: str, *, timeout: float | None = None) -> GroupBySchema:
+        """The schemas of a group by's keys and features. Raises UnknownConf."""
+        return await self._unary(_fetches.group_by_schema(name), timeout)
+
+    async def list_joins(self, *, timeout: float | None = None) -> AsyncIterator[str]:
+        """Names of the joins that are online. ``timeout`` holds for each page."""
+        async for name in self._names("joins", timeout):
+            yield name
+
+    async def list_group_bys(self, *, timeout: float | None = None) -> AsyncIterator[str]:
+        """Names of the group bys that are online. ``timeout`` holds for each page."""
+        async for name in self._names("group_bys", timeout):
+            yield name
+
+    async def explain_join(
+        self, name: str, keys: Mapping[str, object], at: int | None = None, *, timeout: float | None = None
+    ) -> Explained:
+        """Fetch a row and say where each feature came from, how fresh it is and how long each phase took."""
+        return await self._unary(_fetches.explain("joins", Fetch(name, keys, at)), timeout)
+
+    async def explain_group_by(
+        self, name: str, keys: Mapping[str, object], at: int | None = None, *, timeout: float | None = None
+    ) -> Explained:
+        """The same for a group by."""
+        return await self._unary(_fetches.explain("group_bys", Fetch(name, keys, at)), timeout)
+
+    async def _names(self, kind: _fetches.Kind, timeout: float | None) -> AsyncIterator[str]:
+        token = ""
+        while True:
+            page = await self._unary(_fetches.names(kind, token), timeout)
+            for name in page.names:
+                yield name
+            token = page.next_token
+            if not token:
+                return
 
     # writes
 

@@ -152,7 +152,7 @@ def _value_list(response: kv_pb2.GetResponse) -> list[TimedValue]:
 def _get_results(size: int, response: kv_pb2.MultiGetResponse) -> list[GetResult]:
     answers = response.responses
     if len(answers) != size:
-        raise Internal(_miscounted(size, len(answers)))
+        raise Internal(miscounted(size, len(answers)))
     return [_get_result(answer) for answer in answers]
 
 
@@ -173,11 +173,12 @@ def _put_result(response: kv_pb2.PutResponse) -> PutResult:
 
 def _put_results(size: int, response: kv_pb2.MultiPutResponse | kv_pb2.DeleteResponse) -> list[PutResult]:
     if len(response.responses) != size:
-        raise WriteOutcomeUnknown(_miscounted(size, len(response.responses)))
+        raise WriteOutcomeUnknown(miscounted(size, len(response.responses)))
     return [_put_result(answer) for answer in response.responses]
 
 
-def _miscounted(asked: int, answered: int) -> str:
+def miscounted(asked: int, answered: int) -> str:
+    """What is wrong where a batch has not one answer for each item."""
     return f"the server answered {answered} of {asked} items; check that client and server speak the same chronoserve.v1"
 
 

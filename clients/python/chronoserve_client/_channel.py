@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from chronoserve import __version__
-from chronoserve.v1 import kv_pb2_grpc
+from chronoserve.v1 import fetcher_pb2_grpc, kv_pb2_grpc
 from chronoserve_client._retry import service_config
 
 Token = str | Callable[[], str]
@@ -103,8 +103,9 @@ class Settings:
 
 
 def methods(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Any]:
-    """The RPCs of one channel by name; those of the store and of grpc.health.v1 have no name in common."""
-    return {**vars(kv_pb2_grpc.KVStoreStub(channel)), **vars(health_pb2_grpc.HealthStub(channel))}  # type: ignore[no-untyped-call]
+    """The RPCs of one channel by name; the services have no name in common."""
+    stubs: tuple[Any, ...] = (kv_pb2_grpc.KVStoreStub, fetcher_pb2_grpc.FetcherStub, health_pb2_grpc.HealthStub)
+    return {name: method for stub in stubs for name, method in vars(stub(channel)).items()}
 
 
 def stays_here(target: str) -> bool:

@@ -13,6 +13,11 @@ ChronoserveError
 ├── Unavailable           not reached, or not able to answer; trying again may help
 ├── DeadlinePassed        time ran out before an answer
 ├── WriteOutcomeUnknown   the write may have been applied or not
+├── UnknownConf           no such join or group by: never uploaded, or under another name
+├── TimeBeforeBatch       features were asked for at a time before the end of the batch data that is online
+├── LateBatch             features are from batch data too old for their windows; beside an answer, never in its place
+├── DerivationFailed      a derivation's expression cannot be evaluated
+├── ExternalFailed        an external source or a model did not answer
 └── Internal              the server's own defect
 
 Of a write every class but ``WriteOutcomeUnknown`` says: it was certainly not applied. So whatever cuts a write off
@@ -96,6 +101,26 @@ class DeadlinePassed(ChronoserveError):
 
 class WriteOutcomeUnknown(ChronoserveError):
     reason = "WRITE_OUTCOME_UNKNOWN"
+
+
+class UnknownConf(ChronoserveError):
+    reason = "UNKNOWN_CONF"
+
+
+class TimeBeforeBatch(ChronoserveError):
+    reason = "TIME_BEFORE_BATCH"
+
+
+class LateBatch(ChronoserveError):
+    reason = "BATCH_LATE"
+
+
+class DerivationFailed(ChronoserveError):
+    reason = "DERIVATION_FAILED"
+
+
+class ExternalFailed(ChronoserveError):
+    reason = "EXTERNAL_FAILED"
 
 
 class Internal(ChronoserveError):

@@ -17,8 +17,13 @@ from chronoserve_client._calls import Call, progress
 from chronoserve_client._errors import ChronoserveError, Internal, WriteOutcomeUnknown, interrupted, of_call
 from chronoserve_client._values import BulkProgress
 
-SERVICE = "chronoserve.v1.KVStore"
-READS = ("Get", "MultiGet", "Scan", "Describe", "GetCapabilities")
+READS = {
+    "chronoserve.v1.KVStore": ("Get", "MultiGet", "Scan", "Describe", "GetCapabilities"),
+    "chronoserve.v1.Fetcher": (
+        "FetchJoins", "FetchGroupBys", "GetJoinSchema", "GetGroupBySchema", "ListJoins", "ListGroupBys", "Explain",
+    ),
+}  # fmt: skip
+"""By service."""
 
 BACKOFF_SECONDS = 0.02
 BACKOFF_SECONDS_MAX = 0.5
@@ -32,7 +37,8 @@ RESUMES_MAX = 5
 
 def service_config(attempts_max: int) -> dict[str, Any]:
     """What gRPC itself does: spread calls over the addresses of the target, repeat reads."""
-    reads: dict[str, Any] = {"name": [{"service": SERVICE, "method": method} for method in READS]}
+    names = [{"service": service, "method": method} for service, methods in READS.items() for method in methods]
+    reads: dict[str, Any] = {"name": names}
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [reads]}
     if attempts_max > 1:
         config["retryThrottling"] = {"maxTokens": BUDGET_MAX, "tokenRatio": BUDGET_RATIO}

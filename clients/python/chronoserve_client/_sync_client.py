@@ -2,14 +2,14 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
 
-from chronoserve_client import _calls
+from chronoserve_client import _calls, _fetches
 from chronoserve_client._calls import Call
 from chronoserve_client._channel import (
     ATTEMPTS,
@@ -22,8 +22,9 @@ from chronoserve_client._channel import (
     Token,
     methods,
 )
+from chronoserve_client._features import Encoding, Explained, FeatureRow, Fetch, FetchLike, GroupBySchema, JoinSchema
 from chronoserve_client._retry import Attempts, Budget, BulkLoad
-from chronoserve_client._sync_stream import MultiGetStream, MultiPutStream, Open
+from chronoserve_client._sync_stream import FetchStream, MultiGetStream, MultiPutStream, Open
 from chronoserve_client._values import (
     BulkProgress,
     Capabilities,
@@ -44,7 +45,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """Reads and writes timed values over gRPC.
+    """Fetches features, and reads and writes timed values, over gRPC.
 
     One client for a process is enough: it is safe for concurrent use by threads and stays connected; make it after a
     fork, not before. Use it as ``with Client(…) as client``, or call ``close``.
@@ -117,6 +118,60 @@ class Client:
             if not page.next_token:
                 return
             page = self._unary(_calls.scan(dataset, page_size, page.next_token), timeout)
+
+    # features
+
+    def fetch_joins(
+        self, requests: Iterable[FetchLike], *, encoding: Encoding = Encoding.MAP, freshness: bool = False, timeout: float | None = None
+    ) -> list[FeatureRow]:
+        """Features of joins, whose names may differ: one row for each request, in request order, duplicates included.
+
+        ``encoding``: how they travel. ``freshness``: say for each part how new its data is.
+        """
+        return self._unary(_fetches.fetch("joins", requests, encoding, freshness=freshness), timeout)
+
+    def fetch_group_bys(
+        self, requests: Iterable[FetchLike], *, encoding: Encoding = Encoding.MAP, freshness: bool = False, timeout: float | None = None
+    ) -> list[FeatureRow]:
+        """The same for group bys."""
+        return self._unary(_fetches.fetch("group_bys", requests, encoding, freshness=freshness), timeout)
+
+    def stream_fetch(self) -> FetchStream:
+        """An open stream for hot loops: ``with client.stream_fetch() as stream: stream.fetch_joins(…)``."""
+        return FetchStream(self._settings, self._opener("StreamFetch"))
+
+    def join_schema(self, name: str, *, timeout: float | None = None) -> JoinSchema:
+        """The schemas of a join's keys and features. Raises UnknownConf."""
+        return self._unary(_fetches.join_schema(name), timeout)
+
+    def group_by_schema(self, name: str, *, timeout: float | None = None) -> GroupBySchema:
+        """The schemas of a group by's keys and features. Raises UnknownConf."""
+        return self._unary(_fetches.group_by_schema(name), timeout)
+
+    def list_joins(self, *, timeout: float | None = None) -> Iterator[str]:
+        """Names of the joins that are online. ``timeout`` holds for each page."""
+        yield from self._names("joins", timeout)
+
+    def list_group_bys(self, *, timeout: float | None = None) -> Iterator[str]:
+        """Names of the group bys that are online. ``timeout`` holds for each page."""
+        yield from self._names("group_bys", timeout)
+
+    def explain_join(self, name: str, keys: Mapping[str, object], at: int | None = None, *, timeout: float | None = None) -> Explained:
+        """Fetch a row and say where each feature came from, how fresh it is and how long each phase took."""
+        return self._unary(_fetches.explain("joins", Fetch(name, keys, at)), timeout)
+
+    def explain_group_by(self, name: str, keys: Mapping[str, object], at: int | None = None, *, timeout: float | None = None) -> Explained:
+        """The same for a group by."""
+        return self._unary(_fetches.explain("group_bys", Fetch(name, keys, at)), timeout)
+
+    def _names(self, kind: _fetches.Kind, timeout: float | None) -> Iterator[str]:
+        token = ""
+        while True:
+            page = self._unary(_fetches.names(kind, token), timeout)
+            yield from page.names
+            token = page.next_token
+            if not token:
+                return
 
     # writes
 

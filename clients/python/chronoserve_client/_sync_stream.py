@@ -11,9 +11,10 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from chronoserve_client import _calls
+from chronoserve_client import _calls, _fetches
 from chronoserve_client._calls import Call
 from chronoserve_client._channel import Settings
+from chronoserve_client._features import Encoding, FeatureRow, FetchLike
 from chronoserve_client._values import GetLike, GetResult, PutLike, PutResult
 from chronoserve_client._waiters import CLOSED, Waiters, check_size
 
@@ -136,3 +137,19 @@ class MultiPutStream(_Stream):
     def multi_put(self, requests: Iterable[PutLike], *, timeout: float | None = None) -> list[PutResult]:
         """As ``Client.multi_put``, but nothing is repeated."""
         return self._ask(_calls.multi_put(requests), timeout)
+
+
+class FetchStream(_Stream):
+    """Fetches on an open stream, for hot loops. Made by ``Client.stream_fetch``; nothing is repeated."""
+
+    def fetch_joins(
+        self, requests: Iterable[FetchLike], *, encoding: Encoding = Encoding.MAP, freshness: bool = False, timeout: float | None = None
+    ) -> list[FeatureRow]:
+        """As ``Client.fetch_joins``."""
+        return self._ask(_fetches.stream_fetch("joins", requests, encoding, freshness=freshness), timeout)
+
+    def fetch_group_bys(
+        self, requests: Iterable[FetchLike], *, encoding: Encoding = Encoding.MAP, freshness: bool = False, timeout: float | None = None
+    ) -> list[FeatureRow]:
+        """As ``Client.fetch_group_bys``."""
+        return self._ask(_fetches.stream_fetch("group_bys", requests, encoding, freshness=freshness), timeout)

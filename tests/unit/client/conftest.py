@@ -34,7 +34,7 @@ class Threaded:
         method = getattr(self._inner, name)
         if name.startswith("stream_"):
             return lambda: Threaded(method())
-        if name in {"scan", "bulk_put"}:
+        if name in {"scan", "bulk_put", "list_joins", "list_group_bys"}:
             return lambda *args, **kwargs: _iterate(method(*args, **kwargs))
         return lambda *args, **kwargs: asyncio.to_thread(method, *args, **kwargs)
 

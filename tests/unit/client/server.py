@@ -11,8 +11,10 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chronoserve.model.errors import AlreadyExists, InvalidRequest, KVError, UnknownDataset
-from chronoserve.v1 import kv_pb2, kv_pb2_grpc
+from chronoserve.model.errors import AlreadyExists, DerivationFailed, InvalidRequest, KVError, UnknownConf, UnknownDataset
+from chronoserve.model.features import FeatureRow, Freshness, RowStatus
+from chronoserve.v1 import fetcher_pb2, fetcher_pb2_grpc, kv_pb2, kv_pb2_grpc
+from chronoserve.wire.feature_replies import ReplyEncoder, fresh
 from chronoserve.wire.seam import STATUS_DETAILS
 from chronoserve.wire.status import code, put_response, status
 
@@ -186,6 +188,71 @@ class FakeKV(kv_pb2_grpc.KVStoreServicer):
         yield kv_pb2.BulkPutResponse(rows=BULK_ROWS, rows_total=BULK_ROWS, done=True, result=result)
 
 
+@dataclass
+class FakeFetcher(fetcher_pb2_grpc.FetcherServicer):
+    """``rows``: the answers by name, in the words of the server's own encoder; a name without one is unknown."""
+
+    kv: FakeKV
+    rows: dict[str, FeatureRow] = field(default_factory=dict)
+    encoder: ReplyEncoder = field(default_factory=ReplyEncoder)
+
+    def answer(self, request: fetcher_pb2.FetchRequest) -> fetcher_pb2.FetchResponse:
+        unknown = FeatureRow(RowStatus.ERROR, None, {}, {}, UnknownConf("never uploaded"))
+        rows = [self.rows.get(each.name, unknown) for each in request.requests][self.kv.forgotten :]
+        packed = request.encoding == fetcher_pb2.ENCODING_PACKED
+        data = (self.encoder.packed if packed else self.encoder.maps)(rows, freshness=request.include_freshness)
+        response = fetcher_pb2.FetchResponse.FromString(data)
+        if request.encoding == fetcher_pb2.ENCODING_AVRO:
+            for each in response.responses:
+                each.ClearField("features")
+                each.avro, each.schema_hash = b"avro", "hash"
+        return response
+
+    async def FetchJoins(self, request: fetcher_pb2.FetchRequest, context: Any) -> fetcher_pb2.FetchResponse:
+        await self.kv.enter("FetchJoins", request, context)
+        return self.answer(request)
+
+    async def FetchGroupBys(self, request: fetcher_pb2.FetchRequest, context: Any) -> fetcher_pb2.FetchResponse:
+        await self.kv.enter("FetchGroupBys", request, context)
+        return self.answer(request)
+
+    async def StreamFetch(
+        self, requests: AsyncIterator[fetcher_pb2.StreamFetchRequest], context: Any
+    ) -> AsyncIterator[fetcher_pb2.FetchResponse]:
+        async for request in requests:
+            await self.kv.enter("StreamFetch", request, context)
+            yield self.answer(request.fetch)
+
+    async def GetJoinSchema(self, request: fetcher_pb2.GetJoinSchemaRequest, context: Any) -> fetcher_pb2.GetJoinSchemaResponse:
+        await self.kv.enter("GetJoinSchema", request, context)
+        info = fetcher_pb2.ValueInfo(name="f", group="g", prefix="p", left_keys=["k"], type="long")
+        return fetcher_pb2.GetJoinSchemaResponse(
+            name=request.name, key_schema="{}", value_schema="[]", schema_hash="hash", value_infos=[info]
+        )
+
+    async def GetGroupBySchema(self, request: fetcher_pb2.GetGroupBySchemaRequest, context: Any) -> fetcher_pb2.GetGroupBySchemaResponse:
+        await self.kv.enter("GetGroupBySchema", request, context)
+        return fetcher_pb2.GetGroupBySchemaResponse(name=request.name, key_schema="{}", value_schema="[]", batch_end_millis=7)
+
+    async def ListJoins(self, request: fetcher_pb2.ListJoinsRequest, context: Any) -> fetcher_pb2.ListJoinsResponse:
+        await self.kv.enter("ListJoins", request, context)
+        page = int(request.page_token or 0)
+        return fetcher_pb2.ListJoinsResponse(names=[f"t/j{page}"] if page != 1 else [], next_page_token=str(page + 1) if page < 2 else "")
+
+    async def ListGroupBys(self, request: fetcher_pb2.ListGroupBysRequest, context: Any) -> fetcher_pb2.ListGroupBysResponse:
+        await self.kv.enter("ListGroupBys", request, context)
+        return fetcher_pb2.ListGroupBysResponse(names=["t.g"])
+
+    async def Explain(self, request: fetcher_pb2.ExplainRequest, context: Any) -> fetcher_pb2.ExplainResponse:
+        await self.kv.enter("Explain", request, context)
+        reply = fetcher_pb2.ExplainResponse(feature_parts={"x": "g"})
+        reply.response.MergeFromString(self.encoder.response(self.rows[request.request.name], freshness=True))
+        reply.reads.add(part="g", dataset="G_BATCH", key_bytes=b"k", values=1, newest_millis=9, freshness=fresh(Freshness(5, 0)))
+        reply.reads.add(part="g", dataset="G_STREAMING", key_bytes=b"k", after_ts_millis=5, error=status(DerivationFailed("no")))
+        reply.phases.add(name="store").duration.FromMilliseconds(3)
+        return reply
+
+
 class FakeHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     status = health_pb2.HealthCheckResponse.SERVING
 
@@ -196,6 +263,7 @@ class FakeHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 @dataclass
 class Running:
     kv: FakeKV
+    fetcher: FakeFetcher
     health: FakeHealth
     target: str
     server: grpc.aio.Server
@@ -205,12 +273,14 @@ class Running:
 async def running(credentials: grpc.ServerCredentials | None = None, target: str = "127.0.0.1:0") -> AsyncIterator[Running]:
     """A server on a free port of loopback, or on ``target``, to the end of the block."""
     kv, health, server = FakeKV(), FakeHealth(), grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    fetcher = FakeFetcher(kv)
     kv_pb2_grpc.add_KVStoreServicer_to_server(kv, server)  # type: ignore[no-untyped-call]
+    fetcher_pb2_grpc.add_FetcherServicer_to_server(fetcher, server)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     port = server.add_insecure_port(target) if credentials is None else server.add_secure_port(target, credentials)
     await server.start()
     try:
-        yield Running(kv, health, f"127.0.0.1:{port}", server)
+        yield Running(kv, fetcher, health, f"127.0.0.1:{port}", server)
     finally:
         kv.gate.set()
         await server.stop(None)

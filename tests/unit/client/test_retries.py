@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from chronoserve.model import errors as server_errors
+from chronoserve.model.features import FeatureRow, RowStatus
 from chronoserve.v1 import kv_pb2
 from chronoserve_client import ChronoserveError, InvalidRequest, Put, Unavailable, WriteOutcomeUnknown
 from chronoserve_client._retry import BACKOFF_SECONDS_MAX, BUDGET_MAX, READS, RESUMES_MAX, Budget, backoff, service_config
@@ -23,15 +24,24 @@ READ_CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "Describe": lambda client: client.describe("clicks"),
     "GetCapabilities": lambda client: client.capabilities(),
     "Scan": lambda client: collect(client.scan("clicks")),
+    "FetchJoins": lambda client: client.fetch_joins([("t/j", {})]),
+    "FetchGroupBys": lambda client: client.fetch_group_bys([("t.g", {})]),
+    "GetJoinSchema": lambda client: client.join_schema("t/j"),
+    "GetGroupBySchema": lambda client: client.group_by_schema("t.g"),
+    "ListJoins": lambda client: anext(client.list_joins()),
+    "ListGroupBys": lambda client: collect(client.list_group_bys()),
+    "Explain": lambda client: client.explain_join("t/j", {}),
 }
+METHODS = [method for methods in READS.values() for method in methods]
 
 
 async def collect(items: Any) -> list[Any]:
     return [item async for item in items]
 
 
-@pytest.mark.parametrize("method", READS)
+@pytest.mark.parametrize("method", METHODS)
 async def test_reads_are_repeated(client: Any, server: Running, method: str) -> None:
+    server.fetcher.rows["t/j"] = FeatureRow(RowStatus.MISSING, None, {}, {})
     server.kv.faults[method].extend([AWAY, server_errors.Unavailable("the store is away")])
     await READ_CALLS[method](client)
     assert server.kv.calls == [method] * 3
@@ -171,7 +181,9 @@ def test_pauses_grow_to_a_bound() -> None:
 def test_the_service_config_repeats_reads_only() -> None:
     config = json.loads(json.dumps(service_config(3)))
     (reads,) = config["methodConfig"]
-    assert {name["method"] for name in reads["name"]} == set(READS)
+    assert {(name["service"], name["method"]) for name in reads["name"]} == {
+        (service, method) for service, methods in READS.items() for method in methods
+    }
     assert reads["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
     assert reads["retryPolicy"]["maxAttempts"] == 3
     assert config["retryThrottling"] == {"maxTokens": BUDGET_MAX, "tokenRatio": 0.1}

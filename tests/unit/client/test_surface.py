@@ -51,7 +51,8 @@ def test_both_clients_have_the_same_methods() -> None:
 def test_importing_loads_no_room_of_the_server() -> None:
     program = "import sys, chronoserve_client; print(*(name for name in sys.modules if name.startswith('chronoserve.')))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert set(loaded) == {"chronoserve.v1", "chronoserve.v1.kv_pb2", "chronoserve.v1.kv_pb2_grpc"}
+    stubs = {f"chronoserve.v1.{file}_pb2{kind}" for file in ("kv", "fetcher") for kind in ("", "_grpc")}
+    assert set(loaded) == {"chronoserve.v1", *stubs}
 
 
 @pytest.mark.parametrize("heavy", ["uvloop", "aiohttp", "click", "rich", "structlog", "msgspec", "numpy", "prometheus_client"])
