@@ -182,21 +182,19 @@ class Bucketed(_Keyed):
 
     def update(self, ir: Any, row: Row, ts: int) -> Any:
         bucket = row[self.bucket_at]
-        if bucket is None or row[self.at] is None:
-            return ir
-        irs = {} if ir is None else ir
-        for value in self._values(row):
-            self._updated(irs, bucket, value, ts)
-        return irs
+        if bucket is not None:
+            for value in self._values(row):
+                ir = {} if ir is None else ir
+                self._updated(ir, bucket, value, ts)
+        return ir
 
     def delete(self, ir: Any, row: Row, ts: int) -> Any:
         bucket = row[self.bucket_at]
-        if not self.aggregator.deletable or bucket is None or row[self.at] is None:
-            return ir
-        irs = {} if ir is None else ir
-        for value in self._values(row):
-            self._deleted(irs, bucket, value, ts)
-        return irs
+        if bucket is not None and self.aggregator.deletable:
+            for value in self._values(row):
+                ir = {} if ir is None else ir
+                self._deleted(ir, bucket, value, ts)
+        return ir
 
 
 class Mapped(_Keyed):

@@ -4,7 +4,8 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from chronoserve.aggregate.aggregator import Aggregator
-from chronoserve.aggregate.java import copied_slots, filled_slots, grown_slots, hash_map_order
+from chronoserve.aggregate.java import string_hash
+from chronoserve.aggregate.java_map import JavaMap
 from chronoserve.aggregate.numbers import int32
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import INT, STRING, DataType, MapType
@@ -56,19 +57,6 @@ class Histogram(Aggregator):
         return ir
 
 
-class _HashMap(Counts):
-    """Counts that know how many slots Java's map would have by now, and with that its order."""
-
-    __slots__ = ("slots",)
-
-    def __init__(self, counts: Counts, slots: int) -> None:
-        super().__init__(counts)
-        self.slots = slots
-
-    def in_order(self) -> Counts:
-        return {value: self[value] for value in hash_map_order(list(self), self.slots)}
-
-
 class TopHistogram(Histogram):
     """The ``k`` most frequent strings, as Chronon picks them."""
 
@@ -77,19 +65,19 @@ class TopHistogram(Histogram):
         self.k = k
 
     def prepare(self, value: Any, ts: int) -> Counts:
-        return self._shift(_HashMap({}, filled_slots(0)), value, 1)
+        return self._shift(JavaMap(string_hash), value, 1)
 
     def merge(self, ir: Counts, other: Counts) -> Counts:
-        return super().merge(ir, _ordered(other))
+        return super().merge(ir, dict(_java(other).in_order()))
 
     def clone(self, ir: Counts) -> Counts:
-        return _HashMap(_ordered(ir), copied_slots(len(ir)))
+        return _java(ir).copied()
 
     def loaded(self, stored: Counts) -> Counts:
-        return _HashMap(stored, filled_slots(len(stored)))
+        return JavaMap(string_hash, stored)
 
     def stored(self, ir: Counts) -> Counts:
-        return _ordered(ir)
+        return dict(_java(ir).in_order())
 
     def finalize(self, ir: Counts) -> Counts:
         """Entries that reach the k-th largest count, in Java's order of the map, until there are k of them.
@@ -99,18 +87,17 @@ class TopHistogram(Histogram):
         if len(ir) <= self.k:
             return dict(ir)
         cutoff = sorted(ir.values(), reverse=True)[self.k - 1]
-        return dict(islice((entry for entry in _ordered(ir).items() if entry[1] >= cutoff), self.k))
+        return dict(islice((entry for entry in _java(ir).in_order() if entry[1] >= cutoff), self.k))
 
     def _shift(self, ir: Counts, value: Any, by: int) -> Counts:
         super()._shift(ir, value, by)
-        assert isinstance(ir, _HashMap)
-        ir.slots = grown_slots(ir.slots, len(ir))
+        _java(ir).grow()
         return ir
 
 
-def _ordered(ir: Counts) -> Counts:
-    assert isinstance(ir, _HashMap)
-    return ir.in_order()
+def _java(ir: Counts) -> JavaMap:
+    assert isinstance(ir, JavaMap)
+    return ir
 
 
 def histogram(data_type: DataType, k: int) -> Aggregator:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from chronoserve.aggregate import extremes, parts
 from chronoserve.aggregate.aggregator import Aggregator
+from chronoserve.aggregate.approx_histogram import ApproxHistogram
 from chronoserve.aggregate.cpc import ApproxUniqueCount
 from chronoserve.aggregate.heaps import Ranked, TimedHeap
 from chronoserve.aggregate.histogram import histogram
@@ -123,5 +124,8 @@ _MAKERS: dict[Operation, Maker] = {
     ),
     Operation.APPROX_UNIQUE_COUNT: _over(_HASHABLE, _approx_unique_count),
     Operation.APPROX_PERCENTILE: _over(_NUMBERS, _approx_percentile),
+    Operation.APPROX_HISTOGRAM_K: _over(
+        _ORDERED, lambda data_type, args: ApproxHistogram(data_type, _k(args, 8, Operation.APPROX_HISTOGRAM_K))
+    ),
     Operation.HISTOGRAM: lambda _, data_type, args: histogram(data_type, _k(args, 0, Operation.HISTOGRAM)),
 }

@@ -7,9 +7,16 @@ from chronoserve.aggregate.aggregator import Aggregator
 from chronoserve.aggregate.java import serialised_string_md5
 from chronoserve.model.types import BINARY, DOUBLE, FLOAT, LONG, STRING, DataType, ListType
 
-_NEGATIVE_ZERO = "-0.0"
+NEGATIVE_ZERO = "-0.0"
 """Stands for it in a set: to Python both zeros are one number, to Java they are two."""
 SENTINEL = "__SENTINEL__"
+
+
+def distinct_float(value: float) -> Any:
+    """As boxed numbers compare: NaN is one value, the zeros are two."""
+    if value != value:
+        return nan
+    return NEGATIVE_ZERO if value == 0 and copysign(1.0, value) < 0 else value
 
 
 class _Members:
@@ -26,18 +33,14 @@ class _Members:
 
 
 class _Floats(_Members):
-    """As boxed numbers compare: NaN is one value, the zeros are two."""
-
     def of(self, value: float) -> Any:
-        if value != value:
-            return nan
-        return _NEGATIVE_ZERO if value == 0 and copysign(1.0, value) < 0 else value
+        return distinct_float(value)
 
     def stored(self, members: Any) -> list[Any]:
-        return [-0.0 if member is _NEGATIVE_ZERO else member for member in members]
+        return [-0.0 if member is NEGATIVE_ZERO else member for member in members]
 
     def loaded(self, stored: list[Any]) -> Any:
-        return {self.of(value) for value in stored}
+        return {distinct_float(value) for value in stored}
 
 
 class UniqueCount(Aggregator):
