@@ -10,9 +10,11 @@ from chronoserve.kvstore.layers.admission import Admission
 from chronoserve.kvstore.layers.breaker import Breaker
 from chronoserve.kvstore.layers.circuit import State
 from chronoserve.kvstore.layers.layer import Layer
-from chronoserve.kvstore.layers.metrics import SECONDS_BUCKETS, Histogram, Metrics, OperationMetrics
+from chronoserve.kvstore.layers.metrics import Metrics, OperationMetrics
 from chronoserve.kvstore.layers.retry import Retry
 from chronoserve.kvstore.port import KVStore
+from chronoserve.wire.fetch_exposition import FetchCollector, FetchObserved
+from chronoserve.wire.histograms import add
 from chronoserve.wire.seam import Seam
 
 
@@ -22,6 +24,7 @@ class Observed(NamedTuple):
     seam: Seam
     admission: Admission | None
     stores: dict[str, KVStore]
+    fetch: FetchObserved | None = None
 
 
 class ChronoserveCollector(Collector):
@@ -41,7 +44,7 @@ class ChronoserveCollector(Collector):
         for method, metrics in self._observed.seam.methods.items():
             for status, count in list(metrics.calls.items()):
                 calls.add_metric([method, status], count)
-            _add(seconds, [method], metrics.seconds)
+            add(seconds, [method], metrics.seconds)
         yield calls
         yield seconds
         yield GaugeMetricFamily("chronoserve_calls_in_flight", "Calls under way", value=self._observed.seam.in_flight.calls)
@@ -96,6 +99,8 @@ def registry(observed: Observed) -> CollectorRegistry:
     """A registry with everything that the process shows."""
     made = CollectorRegistry()
     made.register(ChronoserveCollector(observed))
+    if observed.fetch is not None:
+        made.register(FetchCollector(observed.fetch))
     return made
 
 
@@ -110,13 +115,4 @@ def _add_operation(
         family.add_metric(labels, getattr(metrics, name))
     for reason, count in list(metrics.errors.items()):
         errors.add_metric([*labels, reason], count)
-    _add(seconds, labels, metrics.seconds)
-
-
-def _add(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
-    running = 0
-    buckets = []
-    for bound, count in zip((*map(str, SECONDS_BUCKETS), "+Inf"), histogram.counts, strict=True):
-        running += count
-        buckets.append((bound, running))
-    family.add_metric(labels, buckets, histogram.sum)
+    add(seconds, labels, metrics.seconds)
