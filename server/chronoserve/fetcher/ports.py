@@ -39,7 +39,10 @@ class NamedDataset(Protocol):
 
 
 class Lists(Protocol):
-    """What listing confs needs of the store beyond reads; ``service.gateway.Gateway`` has it."""
+    """What is known of the store beyond reads; ``service.gateway.Gateway`` has it."""
+
+    def knows(self, name: str) -> bool:
+        """Whether a dataset of that name was seen. One that another process made may not have been."""
 
     async def scan(self, name: str, token: bytes, *, keys_max: int = 0, deadline: float) -> KeyPage: ...
     async def describe(self, name: str, *, deadline: float) -> Sequence[NamedDataset]: ...

@@ -35,6 +35,8 @@ class FetchSettings:
     """Reads that go to the store in one multi_get; a larger plan makes several, one after the other."""
     batch_ir_cache_bytes: int = 64 << 20
     """Decoded batch values kept; 0 keeps none. Used for group bys whose flag ``enable_fetcher_batch_ir_cache`` is set."""
+    batch_ir_ttl_millis: int = 60_000
+    """A cached batch is read again after this long: an upload for the same day would not be seen otherwise."""
     last_good_bytes: int = 16 << 20
     """Read answers kept for group bys with the policy LAST_GOOD."""
     failed_reads: FailedReadPolicy = FailedReadPolicy.DEGRADE
@@ -44,8 +46,6 @@ class FetchSettings:
     """Chronon's ``disableErrorThrows``: without a flag store, a streamed value that cannot be decoded is left out."""
     partition_format: str = "yyyy-MM-dd"
     """How batch end dates are written (Chronon's setPartitionMeta)."""
-    external_seconds_max: float = 30.0
-    """Upper bound for external sources and models; the call's deadline and each source's own timeout are usually tighter."""
     model_attempts: int = 3
     """How often a model is tried before its outputs are null (spec/online-fetch.md §13)."""
 

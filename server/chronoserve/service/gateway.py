@@ -256,6 +256,10 @@ class Gateway:
         self._datasets.update(found)
         return [found[each] for each in sorted(found) if caller is None or caller.may(Verb.READ, each)]
 
+    def knows(self, name: str) -> bool:
+        """Whether a dataset of that name was seen; one that another process made since may not have been."""
+        return name in self._datasets
+
     async def authorize(self, name: str, verb: Verb, *, deadline: float, caller: Caller | None = None) -> Dataset:
         """The dataset, if it is there and the caller may use it so. Raises UnknownDataset or PermissionDenied."""
         return await self._dataset(name, verb, caller, deadline)

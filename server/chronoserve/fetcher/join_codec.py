@@ -1,0 +1,123 @@
+"""The codec of a join: the types of its keys and features, and how a row is written to the response log (spec/online-fetch.md §12.7, §16)."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chronoserve.codec import avro, join_log
+from chronoserve.codec.compiled import Encoder, encoder
+from chronoserve.fetcher.plan import PartPlan, external_pairs
+from chronoserve.fetcher.served import ServedGroupBy
+from chronoserve.model.confs import Join
+from chronoserve.model.errors import KVError
+from chronoserve.model.types import Field, StructType
+from chronoserve.sql.derive import Derivations
+
+SAMPLES = 100_000
+"""The share of keys that are logged is counted in parts of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTypes:
+    """``base_type``: of the features before derivations. ``partial``: some part cannot be served now, so its features are missing.
+
+    ``loose``: features whose values no decoder has typed: external ones, and structs of derived group bys, which come by name.
+    """
+
+    key_type: StructType
+    base_type: StructType
+    loose: frozenset[str]
+    partial: bool
+
+
+def join_types(conf: Join, parts: Sequence[PartPlan]) -> JoinTypes:
+    """Types of keys and base features, in the order of the conf; a part that cannot be typed is left out, as Chronon does.
+
+    Raises:
+        KVError: a part's derivations have no type, so that nothing of the join has a codec.
+    """
+    name = conf.meta_data.name
+    keys: dict[Field, None] = {}
+    base: list[Field] = []
+    partial = False
+    loose: set[str] = set()
+    for part in parts:
+        if isinstance(part.group, KVError):
+            partial = True
+            continue
+        served = part.group.served
+        key_fields = _key_fields(part, served)
+        if key_fields is None:
+            continue
+        keys.update(dict.fromkeys(key_fields))
+        fields = [Field(f"{part.stem}_{field.name}", field.type) for field in served.response_type().fields]
+        base += fields
+        loose.update(field.name for field in fields if served.derivations is not None)
+    for external_part in conf.online_external_parts or ():
+        lefts = [left for _, left in external_pairs(external_part)]
+        source = external_part.source
+        key_types = source.key_schema.fields if source.key_schema is not None else ()
+        keys.update(dict.fromkeys(Field(left, field.type) for left, field in zip(lefts, key_types, strict=True)))
+        values = source.value_schema.fields if source.value_schema is not None else ()
+        external = [Field(f"{external_part.full_name}_{field.name}", field.type) for field in values]
+        base += external
+        loose.update(field.name for field in external)
+    return JoinTypes(
+        StructType(join_log.key_record_name(name), tuple(keys)),
+        StructType(join_log.base_record_name(name), tuple({field.name: field for field in base}.values())),
+        frozenset(loose),
+        partial,
+    )
+
+
+def _key_fields(part: PartPlan, served: ServedGroupBy) -> list[Field] | None:
+    """The left keys with the types of their right ones; None where a key is none of the group by (Addendum 2)."""
+    found: list[Field] = []
+    for right, left in part.pairs:
+        data_type = served.key_codec.type.type_of(right)
+        if data_type is None:
+            return None
+        found.append(Field(left, data_type))
+    return found
+
+
+class JoinLog:
+    """Writes rows of one version of a join to the response log.
+
+    ``schema`` is the text that publishes both schemas, ``hash`` its name. Raises InvalidRequest where a type has no Avro form.
+    """
+
+    __slots__ = ("hash", "key_encoder", "key_schema", "key_type", "schema", "threshold", "value_encoder", "value_schema",
+                 "value_type")  # fmt: skip
+
+    def __init__(self, conf: Join, key_type: StructType, value_fields: Sequence[Field]) -> None:
+        self.key_type = key_type
+        self.value_type = StructType(join_log.value_record_name(conf.meta_data.name), tuple(value_fields))
+        self.key_schema = avro.schema_text(key_type)
+        self.value_schema = avro.schema_text(self.value_type)
+        self.schema = join_log.logging_schema(conf.meta_data.name, self.key_schema, self.value_schema)
+        self.hash = join_log.schema_hash(conf.meta_data.name, self.key_schema, self.value_schema)
+        self.key_encoder: Encoder = encoder(key_type)
+        self.value_encoder: Encoder = encoder(self.value_type)
+        percent = conf.meta_data.sample_percent
+        self.threshold = None if not percent else percent * 1000
+
+    def key_bytes(self, keys: Mapping[str, object]) -> bytes:
+        """Raises InvalidRequest for a key that its type cannot hold."""
+        return self.key_encoder.encode(keys)
+
+    def value_bytes(self, features: Mapping[str, object]) -> bytes:
+        """``features``: base, derived and model values together. What is absent is written as null."""
+        return self.value_encoder.encode(features)
+
+    def sampled(self, key_bytes: bytes) -> bool:
+        """Whether rows of these keys are logged: always or never (spec/online-fetch.md §16.1)."""
+        if self.threshold is None:
+            return False
+        number = abs(int.from_bytes(hashlib.md5(key_bytes, usedforsecurity=False).digest()[:8], "big", signed=True))
+        return number > 0 and number % SAMPLES <= self.threshold
+
+
+def derivations_of(conf: Join, types: JoinTypes) -> Derivations | None:
+    """The join's derivations; None where it has none."""
+    return Derivations(conf.derivations, types.key_type, types.base_type, loose=types.loose) if conf.derivations else None

@@ -1,0 +1,35 @@
+"""Rows of joins into the response log (spec/online-fetch.md §16.1)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from chronoserve.fetcher.join_codec import JoinLog
+from chronoserve.fetcher.response_log import LoggedResponse, ResponseLog
+from chronoserve.model.errors import KVError
+from chronoserve.model.features import FeatureRequest, FeatureRow
+from chronoserve.model.naming import SCHEMA_PUBLISH_EVENT
+
+logger = structlog.get_logger("chronoserve.fetcher")
+
+
+def publish(log: ResponseLog, schemas: JoinLog, now: int) -> None:
+    """The control event that publishes the schemas; it goes before the first row that has their hash."""
+    log.offer(LoggedResponse(schemas.hash.encode(), schemas.schema.encode(), SCHEMA_PUBLISH_EVENT, now, None))
+
+
+def write_log(log: ResponseLog, schemas: JoinLog, request: FeatureRequest, row: FeatureRow, base: Mapping[str, Any], began: int) -> None:
+    """Offer the row, if its keys are among those that are logged. ``base``: features before derivations.
+
+    What cannot be encoded is logged here and changes nothing for the caller.
+    """
+    try:
+        key = schemas.key_bytes(row.keys)
+        if not schemas.sampled(key):
+            return
+        value = schemas.value_bytes({**base, **row.features} if row.features else base)
+    except KVError as error:
+        logger.warning("a row could not be written to the response log", join=request.name, cause=error.message)
+        return
+    log.offer(LoggedResponse(key, value, request.name, began if request.at_millis is None else request.at_millis, schemas.hash))
