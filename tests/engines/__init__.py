@@ -1,8 +1,8 @@
-"""The engines by name; each module here holds one ``Engine`` class named in ``ENGINES``."""
+"""The engines by name, and environments of other tools; each is a class that ``ENGINES`` or ``ENVIRONMENTS`` names."""
 
 import importlib
 
-from tests.engines.engine import Engine
+from tests.engines.engine import Engine, Installable
 
 ENGINES = {
     "redis": "tests.engines.redis:Redis",
@@ -12,8 +12,20 @@ ENGINES = {
     "mongodb": "tests.engines.mongodb:MongoDB",
 }
 
+ENVIRONMENTS = {
+    "airflow2": "tests.engines.environments:Airflow2",
+    "airflow3": "tests.engines.environments:Airflow3",
+}
+
 
 def engine_class(name: str) -> type[Engine]:
-    module, _, attribute = ENGINES[name].partition(":")
-    found: type[Engine] = getattr(importlib.import_module(module), attribute)
+    found = installable(name)
+    assert issubclass(found, Engine)
+    return found
+
+
+def installable(name: str) -> type[Installable]:
+    """An engine or an environment by name."""
+    module, _, attribute = {**ENGINES, **ENVIRONMENTS}[name].partition(":")
+    found: type[Installable] = getattr(importlib.import_module(module), attribute)
     return found

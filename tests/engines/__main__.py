@@ -2,12 +2,12 @@
 
 import sys
 
-from tests.engines import ENGINES, engine_class
+from tests.engines import ENGINES, ENVIRONMENTS, installable
 
 
 def main() -> None:
-    for name in sys.argv[1:] or ENGINES:
-        engine = engine_class(name)
+    for name in sys.argv[1:] or [*ENGINES, *ENVIRONMENTS]:
+        engine = installable(name)
         if engine.installed():
             print(f"{name}: installed")
         else:

@@ -81,14 +81,11 @@ class Process:
         atexit.unregister(self.kill)
 
 
-class Engine(ABC):
-    """One engine, started at most once a test session. ``kill``, ``start``, ``pause`` and ``resume`` are for faults."""
+class Installable(ABC):
+    """What a test needs beyond the project's own environment."""
 
     name: str
     """``make engines ONLY=<name>`` installs it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
 
     @classmethod
     @abstractmethod
@@ -98,6 +95,13 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def installed(cls) -> bool: ...
+
+
+class Engine(Installable):
+    """One engine, started at most once a test session. ``kill``, ``start``, ``pause`` and ``resume`` are for faults."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
 
     @property
     @abstractmethod

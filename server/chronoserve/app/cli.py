@@ -19,10 +19,13 @@ LATER = {
     "doctor": "Check configuration, stores, versions and clocks; say what to do.",
     "config": "Where each setting of a job comes from.",
     "kv": "The KV store from a shell: on a server, or on a store's URL.",
+    "load": "Upload tables of a day into the online store, whole or not at all.",
+    "metadata-upload": "Compiled confs into a store, so that joins can be fetched by name.",
     "partition": "Has a partition landed? A sensor for schedulers.",
     "run": "One job of Chronon, as its run.py takes it: --mode, --conf, --ds.",
+    "verify": "Recordings of Chronon's JVM, or its live service, compared with our answers.",
 }
-"""Verbs in modules of their name, with their line in the help: nothing of them is imported before they are asked for."""
+"""Verbs in modules of their name (``-`` becomes ``_``), with their line in the help: nothing of them is imported before they are asked for."""
 
 
 class Commands(click.Group):
@@ -33,7 +36,8 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in LATER:
-            return cast("click.Command", getattr(import_module(f"chronoserve.app.{cmd_name}"), cmd_name))
+            name = cmd_name.replace("-", "_")
+            return cast("click.Command", getattr(import_module(f"chronoserve.app.{name}"), name))
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,6 +67,7 @@ def main() -> None:
 @click.option("--store", metavar="URL", help="lmdb:///dir, memory://, redis://, cassandra://, …  [default: lmdb in ./chronoserve-data]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file; flags win over it.")
 @click.option("--workers", type=int, help="Processes that share the addresses.  [default: 1]")
+@click.option("--transport", metavar="NAME", help="auto, native or grpcio.  [default: auto, which is native where it is built]")
 @click.option("--tls-cert", metavar="FILE", help="PEM certificate chain; read again when it changes.")
 @click.option("--tls-key", metavar="FILE", help="PEM private key.")
 @click.option("--tls-client-ca", metavar="FILE", help="PEM CA of client certificates: turns mTLS on.")
@@ -88,7 +93,7 @@ def serve(**given: Any) -> None:
 
 def _overrides(given: dict[str, Any]) -> dict[str, Any]:
     """What the flags say, in the shape of the configuration file."""
-    found: dict[str, Any] = {name: given[name] for name in ("admin", "workers", "create_on_put", "log_level") if given[name] is not None}
+    found: dict[str, Any] = {name: given[name] for name in ("admin", "workers", "transport", "create_on_put", "log_level") if given[name] is not None}
     if given["listen"]:
         found["listen"] = list(given["listen"])
     if given["http"]:

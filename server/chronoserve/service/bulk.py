@@ -46,12 +46,16 @@ OF_THE_ROW = (InvalidRequest, CorruptValue)
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to load where. ``partition`` is a date or empty; ``resume_token`` comes from the progress of a broken load."""
+    """What to load where. ``partition`` is a date or empty; ``resume_token`` comes from the progress of a broken load.
+
+    ``rows_a_second_max`` bounds the rate, so that a load leaves the store time for reads; 0: as fast as it goes.
+    """
 
     source_table: str
     dataset: str
     partition: str = ""
     resume_token: str = ""
+    rows_a_second_max: float = 0.0
 
 
 @dataclass(slots=True)
@@ -135,6 +139,9 @@ class BulkLoader:
                 progress.rows_a_second = (progress.rows - first.row) / max(loop.time() - began, 1e-9)
                 progress.resume_token = Position(first.identity, progress.rows, first.default_millis).token()
                 yield progress
+                if load.rows_a_second_max:
+                    due = began + (progress.rows - first.row) / load.rows_a_second_max
+                    await asyncio.sleep(max(0.0, due - loop.time()))
         progress.done = True
         yield progress
 
