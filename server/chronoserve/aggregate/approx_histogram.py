@@ -122,16 +122,16 @@ class ApproxHistogram(Aggregator):
     def _fed(self, ir: Counts, entries: Iterable[tuple[Any, int]]) -> Counts:
         """Counts that outgrow k become a sketch, once all entries are in."""
         if isinstance(ir, ItemsSketch):
-            for key, count in entries:
-                ir.update(key, count)
-            return ir
+            return self._sketched(ir, entries)
         for key, count in entries:
             ir[key] = ir.get(key, 0) + count
             ir.grow()
         if len(ir) <= self._k:
             return ir
-        sketch = ItemsSketch(self._kind.hash, self._lg_max)
-        for key, count in scala_order(ir.in_order(), self._kind.scala_hash):
+        return self._sketched(ItemsSketch(self._kind.hash, self._lg_max), ir.in_order())
+
+    def _sketched(self, sketch: ItemsSketch, entries: Iterable[tuple[Any, int]]) -> ItemsSketch:
+        for key, count in scala_order(entries, self._kind.scala_hash):
             sketch.update(key, count)
         return sketch
 
