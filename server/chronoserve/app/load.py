@@ -25,6 +25,7 @@ from chronoserve.service.bulk import BulkLoader, Load, Progress
 from chronoserve_client import BulkProgress, BulkResult
 
 READ_SECONDS = 10.0
+READ_KEYS = 1_000
 SAMPLE_SEED = 8461
 CHECKPOINTS = ".chronoserve-loads"
 
@@ -208,8 +209,12 @@ async def _created(composed: Composed, dataset: str) -> None:
 
 
 async def _read(composed: Composed, dataset: str, keys: Sequence[bytes]) -> list[bytes | KVError]:
-    deadline = asyncio.get_running_loop().time() + READ_SECONDS
-    return await composed.gateway.multi_get([_Get(dataset, key) for key in keys], deadline=deadline)
+    """What is online for each key, in as many calls as it takes."""
+    found: list[bytes | KVError] = []
+    for at in range(0, len(keys), READ_KEYS):
+        deadline = asyncio.get_running_loop().time() + READ_SECONDS
+        found += await composed.gateway.multi_get([_Get(dataset, key) for key in keys[at : at + READ_KEYS]], deadline=deadline)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
