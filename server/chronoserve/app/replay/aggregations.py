@@ -1,17 +1,16 @@
 """Single aggregations replayed (a): rows folded into IRs, IRs as bytes, outputs of the recorded IRs and of our own."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from chronoserve.aggregate.parts import Part, unwindowed
 from chronoserve.aggregate.rows import RowAggregator
 from chronoserve.app.replay import samples
+from chronoserve.app.replay.codecs import decoder, encoder
 from chronoserve.app.replay.compare import ABSENT, Difference, Shape, differences
 from chronoserve.app.replay.recording import Record
 from chronoserve.app.replay.shapes import HEAPS, SETS, ir_shape, output_shape
 from chronoserve.codec.avro import schema_text
-from chronoserve.codec.compiled import Decoder, Encoder, decoder, encoder
 from chronoserve.codec.tagged import tag, type_from, type_to_json
 from chronoserve.model.confs import Aggregation, Operation
 from chronoserve.model.errors import KVError
@@ -70,8 +69,6 @@ class _Column:
         self.aggregator = RowAggregator((self.part,), self.row_type)
         self.ir_type = self.aggregator.ir_type
         self.output_type = StructType(OUTPUT, self.aggregator.output_type.fields)
-        self.irs = _Codec(self.ir_type)
-        self.outputs = _Codec(self.output_type)
 
     def fold_samples(self, *, mismatched: bool) -> None:
         """Write, fold, store and finalise a few rows; raises what real ones would."""
@@ -88,10 +85,10 @@ class _Column:
         return ir
 
     def stored(self, ir: list[Any]) -> bytes:
-        return self.irs.encoder.encode(self.aggregator.stored(self.aggregator.clone(ir)))
+        return encoder(self.ir_type).encode(self.aggregator.stored(self.aggregator.clone(ir)))
 
     def loaded(self, data: bytes) -> list[Any]:
-        return self.aggregator.loaded(self.irs.decoder.decode(data))
+        return self.aggregator.loaded(decoder(self.ir_type).decode(data))
 
     def output(self, ir: list[Any]) -> object:
         """Finalised, tagged. The IR may change."""
@@ -114,7 +111,7 @@ class _Column:
             data = self.stored(ir)
             answers |= {name: data.hex(), f"{name}_value": self.ir_value(data)}
         answers |= self._outputs(record)
-        answers["own_output_all"] = self.output(own["ir_all"])
+        answers["own_output_all"] = self.output(self.loaded(self.stored(own["ir_all"])))
         answers["delete"] = self._deleted(record, rows)
         return answers
 
@@ -126,7 +123,7 @@ class _Column:
             "output_first": self.output(self.loaded(first)),
             "output_all": self.output(self.loaded(whole)),
             "output_merged": self.output(merged),
-            "output_all_avro": self.outputs.encoder.encode(values).hex(),
+            "output_all_avro": encoder(self.output_type).encode(values).hex(),
         }
 
     def _deleted(self, record: Record, rows: Sequence[tuple[Sequence[object], int]]) -> dict[str, object] | None:
@@ -143,7 +140,7 @@ class _Column:
         return decoder(self.row_type).decode(bytes.fromhex(data))
 
     def ir_value(self, data: bytes) -> object:
-        return tag(self.irs.decoder.decode(data)[0], self.ir_type.fields[0].type)
+        return tag(decoder(self.ir_type).decode(data)[0], self.ir_type.fields[0].type)
 
     # comparison
 
@@ -203,25 +200,6 @@ class _Column:
 
 FLOATING: Final = frozenset({Operation.SUM, Operation.AVERAGE, Operation.VARIANCE, Operation.SKEW, Operation.KURTOSIS})
 """Additions in another order may change the last bits: values are compared, with their tolerance, and bytes are not."""
-
-
-@dataclass(slots=True)
-class _Codec:
-    """Encoder and decoder of a type, made when they are first needed."""
-
-    data_type: StructType
-    _encoder: Encoder | None = None
-    _decoder: Decoder | None = None
-
-    @property
-    def encoder(self) -> Encoder:
-        self._encoder = self._encoder or encoder(self.data_type)
-        return self._encoder
-
-    @property
-    def decoder(self) -> Decoder:
-        self._decoder = self._decoder or decoder(self.data_type)
-        return self._decoder
 
 
 def _part(aggregation: Aggregation) -> Part:

@@ -21,11 +21,15 @@ class RecordedPut(NamedTuple):
     token: bytes
 
 
+Response = dict[str, Any]
+"""One answer: ``name``, ``keys`` (where the face tells them), ``at_millis``, ``status``, and ``values`` or ``error``, as in a recording."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What became of one call: ``responses`` in the form of the recording, one for each request; or why there are none."""
+    """What became of one call: one response for each request, or why there are none."""
 
-    responses: Sequence[dict[str, Tagged]] = ()
+    responses: Sequence[Response] = ()
     call_error: dict[str, str] | None = None
     log: Sequence[LoggedResponse] | None = None
     """What the response log got meanwhile; None where the face cannot see it."""
@@ -35,16 +39,24 @@ class Answers:
         return {"responses": list(self.responses)} if self.call_error is None else {"call_error": self.call_error}
 
 
+class CannotAsk(Exception):
+    """A request that this way to ask has no words for, as NaN in JSON."""
+
+
 class Face(Protocol):
     """A fresh store with a fetcher. Used by one world, then closed."""
 
     async def put(self, puts: Sequence[RecordedPut]) -> None:
         """Write, in this order. Raises KVError where a write was refused."""
 
-    async def fetch(self, api: str, requests: Sequence[FeatureRequest]) -> Answers:
-        """``api``: ``fetchJoin`` or ``fetchGroupBys``. What a request can cause is in the answers, never raised."""
+    async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        """``api``: ``fetchJoin`` or ``fetchGroupBys``. What a request can cause is in the answers, never raised.
 
-    def told(self, expected: dict[str, Tagged]) -> dict[str, Tagged]:
-        """A recorded response as this face can tell it: over HTTP a long is a JSON number like any other."""
+        ``guide``: the recorded response of each request, where there is one. It tells a face that knows less than the types
+        of a recording (JSON has one kind of number) as which of the possible values to tell what it got.
+
+        Raises:
+            CannotAsk: this face cannot ask for such keys.
+        """
 
     async def close(self) -> None: ...

@@ -24,7 +24,7 @@ async def replay(path: Path, open_face: OpenFace, skipped: Counter[str], *, worl
     singles = Singles()
     for part in parts(read(path)):
         if isinstance(part, World):
-            async for outcome in _world(part, open_face):
+            async for outcome in _world(part, open_face, skipped):
                 yield outcome
         elif part.kind is Kind.LATER:
             skipped[str(part.record["kind"])] += 1
@@ -32,11 +32,11 @@ async def replay(path: Path, open_face: OpenFace, skipped: Counter[str], *, worl
             yield found
 
 
-async def _world(world: World, open_face: OpenFace) -> AsyncIterator[Outcome]:
+async def _world(world: World, open_face: OpenFace, skipped: Counter[str]) -> AsyncIterator[Outcome]:
     """A world that breaks off leaves its remaining requests without an answer, and says so of each."""
     answered = 0
     try:
-        async for outcome in worlds.replay(world, open_face):
+        async for outcome in worlds.replay(world, open_face, skipped):
             answered += 1
             yield outcome
     except KVError as error:

@@ -8,9 +8,9 @@ and the row decodes with it to the recorded keys and values.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from chronoserve.app.replay.codecs import decoder
 from chronoserve.app.replay.compare import Difference, entry_differences
 from chronoserve.codec.avro import type_of
-from chronoserve.codec.compiled import decoder
 from chronoserve.codec.tagged import tag
 from chronoserve.fetcher.response_log import LoggedResponse
 from chronoserve.model.errors import KVError

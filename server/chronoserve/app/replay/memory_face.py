@@ -1,12 +1,14 @@
 """A world in this process: the memory store, the gateway and the fetcher, with nothing between them and the replay."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from chronoserve.app.compose import clock, compose
-from chronoserve.app.replay.faces import Answers, RecordedPut, Tagged
+from chronoserve.app.replay.faces import Answers, RecordedPut, Response, Tagged
 from chronoserve.app.replay.handlers import recorded_registry
-from chronoserve.app.settings import LimitSettings, Settings, StoreSettings
+from chronoserve.app.settings import LimitSettings, Settings, StoreSettings, load
 from chronoserve.codec.tagged import tag
 from chronoserve.fetcher.chronon import chronon_features
 from chronoserve.fetcher.fetch import Fetcher
@@ -41,6 +43,32 @@ class KeptLog:
         return taken
 
 
+class FetcherAnswers:
+    """Asks a fetcher of this process."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self.fetcher = fetcher
+
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, store: str) -> "AsyncIterator[FetcherAnswers]":
+        """One on a store's URL. Raises KVError where the store cannot be opened."""
+        composed = await compose(load(None, {"stores": {"default": {"url": store}}}))
+        try:
+            yield cls(composed.features.fetcher)
+        finally:
+            await composed.close()
+
+    async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        """As ``Face.fetch``; everything is known here, so that no guide is needed."""
+        fetch = self.fetcher.fetch_joins if api == "fetchJoin" else self.fetcher.fetch_group_bys
+        try:
+            rows = await fetch(requests, deadline=_deadline())
+        except KVError as error:
+            return Answers(call_error=error_record(error))
+        return Answers([response_record(request, row) for request, row in zip(requests, rows, strict=True)])
+
+
 class MemoryFace:
     """A ``Face`` on a store of its own. Its clock stands still, so that nothing it has cached grows old during the replay:
     the JVM reloads metadata 8 seconds after it was asked to, and no recording takes that long.
@@ -50,7 +78,8 @@ class MemoryFace:
         now = clock()
         self._gateway = gateway
         self._log = KeptLog()
-        self.fetcher = Fetcher(gateway, clock=lambda: now, registry=recorded_registry(), log=self._log, lists=gateway)
+        fetcher = Fetcher(gateway, clock=lambda: now, registry=recorded_registry(), log=self._log, lists=gateway)
+        self._answers = FetcherAnswers(fetcher)
 
     @classmethod
     async def open(cls) -> "MemoryFace":
@@ -64,27 +93,18 @@ class MemoryFace:
         for error in filter(None, results):
             raise error
 
-    async def fetch(self, api: str, requests: Sequence[FeatureRequest]) -> Answers:
-        fetch = self.fetcher.fetch_joins if api == "fetchJoin" else self.fetcher.fetch_group_bys
-        try:
-            rows = await fetch(requests, deadline=_deadline())
-        except KVError as error:
-            return Answers(call_error=error_record(error), log=self._log.take())
-        responses = [response_record(request, row) for request, row in zip(requests, rows, strict=True)]
-        return Answers(responses, log=self._log.take())
-
-    def told(self, expected: dict[str, Tagged]) -> dict[str, Tagged]:
-        return expected
+    async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        return replace(await self._answers.fetch(api, requests, guide), log=self._log.take())
 
 
-def response_record(request: FeatureRequest, row: FeatureRow) -> dict[str, Tagged]:
-    """One answer in the form of the recording; ``status`` is ours."""
-    found: dict[str, Tagged] = {
+def response_record(request: FeatureRequest, row: FeatureRow) -> Response:
+    """One answer in the form of the recording; ``status`` is ours. A row whose parts say why it failed has them as entries."""
+    found: Response = {
         "name": request.name,
         "keys": {name: tag(value, None) for name, value in row.keys.items()},
         "at_millis": request.at_millis,
     }
-    if row.error is not None:
+    if row.error is not None and not row.part_errors:
         return {**found, "status": row.status.name, "error": error_record(row.error)}
     features = chronon_features(row)
     return {**found, "status": row.status.name, "values": None if features is None else _tagged(features, row)}

@@ -21,7 +21,7 @@ def replay(record: Record) -> tuple[dict[str, object], Iterator[Difference]]:
         "join_conf_key": naming.join_conf_key(naming.name_to_file_path(name)),
         "conf_path_to_key": naming.conf_path_to_key(name),
         "upload_table": naming.upload_table(NAMESPACE, name),
-        "md5_base64_10": hashes.md5_base64(name.encode()),
+        "md5_base64_10": hashes.md5_base64_10(name),
         "md5_long": hashes.md5_long(name.encode()),
     }
     expected = {field: value for field, value in record.items() if field != "name"}

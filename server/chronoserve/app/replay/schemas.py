@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chronoserve.app.replay.attempt import attempt, told
+from chronoserve.app.replay.codecs import decoder, encoder
 from chronoserve.app.replay.compare import ABSENT, Difference, differences, entry_differences
 from chronoserve.app.replay.recording import Record
 from chronoserve.app.replay.samples import sample
 from chronoserve.codec.avro import schema_text, type_of
-from chronoserve.codec.compiled import decoder, encoder
 from chronoserve.codec.keys import KeyCodec, cast_to
 from chronoserve.codec.tagged import tag, type_from, type_to_json, untag
 from chronoserve.model.errors import InvalidRequest, KVError

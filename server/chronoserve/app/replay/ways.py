@@ -16,4 +16,20 @@ async def in_process(_: Path) -> AsyncIterator[OpenFace]:
     yield MemoryFace.open
 
 
-WAYS: Mapping[str, Way] = {"process": in_process}
+@asynccontextmanager
+async def over_grpc(_: Path) -> AsyncIterator[OpenFace]:
+    """A server for each world, asked by gRPC."""
+    from chronoserve.app.replay.grpc_face import GrpcFace
+
+    yield GrpcFace.open
+
+
+@asynccontextmanager
+async def over_http(_: Path) -> AsyncIterator[OpenFace]:
+    """A server for each world, asked by HTTP as Chronon's service is."""
+    from chronoserve.app.replay.http_face import HttpFace
+
+    yield HttpFace.open
+
+
+WAYS: Mapping[str, Way] = {"process": in_process, "grpc": over_grpc, "http": over_http}

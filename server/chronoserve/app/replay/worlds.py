@@ -1,12 +1,13 @@
 """Worlds replayed: puts in the order of the file, and each request where it stands among them."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from chronoserve.app.replay import shapes
 from chronoserve.app.replay.compare import ABSENT, Difference, entry_differences
-from chronoserve.app.replay.faces import Answers, Face, RecordedPut, Tagged
+from chronoserve.app.replay.faces import Answers, CannotAsk, Face, RecordedPut, Tagged
 from chronoserve.app.replay.logs import LogReader
 from chronoserve.app.replay.notes import Case, explained
 from chronoserve.app.replay.outcome import Outcome
@@ -22,15 +23,20 @@ EXCEPTION = "_exception"
 DAY_MILLIS = 86_400_000
 PUTS_PER_CALL = 1000
 JOINS = "joins/"
+UNASKED = "request"
+"""Under this name requests are counted that could not be put into words."""
 
 OpenFace = Callable[[], Awaitable[Face]]
 
 
-async def replay(world: World, open_face: OpenFace) -> AsyncIterator[Outcome]:
-    """One outcome for each request of the world, in order. A request that cannot be replayed is a difference, not the end."""
+async def replay(world: World, open_face: OpenFace, skipped: Counter[str]) -> AsyncIterator[Outcome]:
+    """One outcome for each request of the world, in order. A request that cannot be replayed is a difference, not the end.
+
+    ``skipped`` counts requests that the face has no words for.
+    """
     face = await open_face()
     try:
-        async for outcome in _Replay(world, face).outcomes():
+        async for outcome in _Replay(world, face, skipped).outcomes():
             yield outcome
     finally:
         await face.close()
@@ -39,9 +45,10 @@ async def replay(world: World, open_face: OpenFace) -> AsyncIterator[Outcome]:
 class _Replay:
     """A world under way: puts wait until a request asks for what they wrote."""
 
-    def __init__(self, world: World, face: Face) -> None:
+    def __init__(self, world: World, face: Face, skipped: Counter[str]) -> None:
         self._world = world
         self._face = face
+        self._skipped = skipped
         self._tokens = iter(rising_tokens(sum(record.get("kind") in PUTS for record in world.records)))
         self._waiting: list[RecordedPut] = []
         self._kinds = _FeatureKinds()
@@ -52,7 +59,10 @@ class _Replay:
         records = self._world.records
         for at, record in enumerate(records):
             if record.get("kind") == "request":
-                yield await self._outcome(record, list(_logged_with(record, records[at + 1 :])))
+                try:
+                    yield await self._outcome(record, list(_logged_with(record, records[at + 1 :])))
+                except CannotAsk:
+                    self._skipped[UNASKED] += 1
             elif (put := self._put_of(record)) is not None:
                 self._kinds.learn(put)
                 self._waiting.append(put)
@@ -76,6 +86,8 @@ class _Replay:
             answers = await self._ask(record)
             found = [*self._differences(record, answers), *self._logs.differences(logged, answers.log)]
             return Outcome(name, case_id, answers.record(), found, explained(Case(record, answers), found))
+        except CannotAsk:
+            raise
         except KVError as error:
             wrong = error.message
         except (KeyError, ValueError, TypeError, AttributeError) as malformed:
@@ -88,7 +100,7 @@ class _Replay:
         waiting, self._waiting = self._waiting, []
         for at in range(0, len(waiting), PUTS_PER_CALL):
             await self._face.put(waiting[at : at + PUTS_PER_CALL])
-        return await self._face.fetch(record["api"], [_request(each) for each in record["requests"]])
+        return await self._face.fetch(record["api"], [_request(each) for each in record["requests"]], _guide(record))
 
     def _differences(self, record: Record, answers: Answers) -> Iterator[Difference]:
         recorded_error = record.get("call_error")
@@ -102,14 +114,14 @@ class _Replay:
             if expected is None or got is None:
                 yield Difference(place, ABSENT if expected is None else expected, ABSENT if got is None else got)
             else:
-                shape = self._kinds.shapes(record["api"], str(record["requests"][at]["name"]))
-                yield from _response_differences(self._face.told(expected), got, place, shape)
+                shape = self._kinds.of(record["api"], str(record["requests"][at]["name"]))
+                yield from response_differences(expected, got, place, shape)
 
 
-def _response_differences(
+def response_differences(
     expected: Mapping[str, Tagged], got: Mapping[str, Tagged], place: str, shape: shapes.Shapes
 ) -> Iterator[Difference]:
-    if "keys" in expected:
+    if "keys" in expected and "keys" in got:
         yield from entry_differences(expected["keys"] or {}, got["keys"] or {}, f"{place}.keys")
     if "error" in expected or "error" in got:
         if ("error" in expected) != ("error" in got):
@@ -132,6 +144,10 @@ def _outcome_of(response: Mapping[str, Tagged]) -> Tagged:
     return {"error": response["error"]} if "error" in response else {"values": response["values"]}
 
 
+def _guide(record: Record) -> list[Record | None]:
+    return _aligned(record) if record.get("responses") is not None else [None] * len(record["requests"])
+
+
 def _aligned(record: Record) -> list[Record | None]:
     """The recorded response of each request; None where Chronon drops it: fetchGroupBys has no reply for a null key."""
     responses = record["responses"]
@@ -146,10 +162,7 @@ def _has_null_key(request: Record) -> bool:
 
 
 def _request(record: Record) -> FeatureRequest:
-    keys = record["keys"]
-    return FeatureRequest(
-        record["name"], None if keys is None else {name: untag(value) for name, value in keys.items()}, record["at_millis"]
-    )
+    return FeatureRequest(record["name"], {name: untag(value) for name, value in (record["keys"] or {}).items()}, record["at_millis"])
 
 
 def _logged_with(request: Record, following: Iterable[Record]) -> Iterator[Record]:
@@ -215,7 +228,7 @@ class _FeatureKinds:
             self._known.clear()
             self._joins[put.key.decode(errors="replace").removeprefix(JOINS)] = put.value
 
-    def shapes(self, api: str, name: str) -> shapes.Shapes:
+    def of(self, api: str, name: str) -> shapes.Shapes:
         """By feature, for a join or group by as it is requested."""
         known = self._known.get((api, name))
         if known is None:

@@ -1,0 +1,188 @@
+"""A world through a server's gRPC face: puts by MultiPut, then FetchJoins and FetchGroupBys, typed by the schema RPCs."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from chronoserve.app.connection import MESSAGE_BYTES_MAX, Server
+from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response, Tagged
+from chronoserve.app.replay.server import ReplayServer
+from chronoserve.codec.avro import type_of
+from chronoserve.codec.tagged import tag
+from chronoserve.model.boxed import Float
+from chronoserve.model.features import FeatureRequest
+from chronoserve.model.types import DataType, ListType, MapType, StructType
+from chronoserve.v1 import fetcher_pb2
+from chronoserve.v1.fetcher_pb2_grpc import FetcherStub
+
+SECONDS = 30.0
+EXCEPTION = "_exception"
+Value = fetcher_pb2.Value
+
+
+class GrpcAnswers:
+    """Asks a server over gRPC. It knows nothing of the types but what the server's schemas say."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str | None = None) -> None:
+        self._stub: Any = FetcherStub(channel)  # type: ignore[no-untyped-call] # generated
+        self._metadata = [("authorization", f"Bearer {token}")] if token else None
+        self._types: dict[tuple[str, str], StructType | None] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, server: Server) -> "AsyncIterator[GrpcAnswers]":
+        """A running server, reached as the command line says."""
+        credentials, options = server.credentials(), [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
+        if credentials is None:
+            channel = grpc.aio.insecure_channel(server.target, options=options)
+        else:
+            channel = grpc.aio.secure_channel(server.target, credentials, options=options)
+        async with channel:
+            yield cls(channel, server.token)
+
+    def forget_types(self) -> None:
+        """Ask for schemas again: confs may have changed."""
+        self._types.clear()
+
+    async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        call = self._stub.FetchJoins if api == "fetchJoin" else self._stub.FetchGroupBys
+        try:
+            reply = await call(
+                fetcher_pb2.FetchRequest(requests=[_message(request) for request in requests]), timeout=SECONDS, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as failed:
+            return Answers(call_error={"class": failed.code().name, "message": failed.details() or ""})
+        return Answers([await self._response(api, *each) for each in zip(requests, reply.responses, guide, strict=True)])
+
+    async def _response(self, api: str, request: FeatureRequest, found: fetcher_pb2.FeatureResponse, guide: Response | None) -> Response:
+        status = fetcher_pb2.RowStatus.Name(found.status).removeprefix("ROW_STATUS_")
+        response: Response = {"name": request.name, "at_millis": request.at_millis, "status": status}
+        parts = {f"{stem}{EXCEPTION}": error.message for stem, error in found.part_errors.items()}
+        if found.status == fetcher_pb2.ROW_STATUS_ERROR and not parts:
+            return {**response, "error": {"class": str(found.error.code), "message": found.error.message}}
+        if not found.features and not parts and api != "fetchJoin" and found.status == fetcher_pb2.ROW_STATUS_MISSING:
+            return {**response, "values": None}
+        types = await self._type(api, request.name)
+        recorded = (guide or {}).get("values") or {}
+        values = {name: tagged(value, types and types.type_of(name), recorded.get(name)) for name, value in found.features.items()}
+        return {**response, "values": {**values, **parts}}
+
+    async def _type(self, api: str, name: str) -> StructType | None:
+        """What the server says of the values' types; None where it has no schema."""
+        key = api, name
+        if key not in self._types:
+            self._types[key] = await self._ask_type(api, name)
+        return self._types[key]
+
+    async def _ask_type(self, api: str, name: str) -> StructType | None:
+        join = api == "fetchJoin"
+        call = self._stub.GetJoinSchema if join else self._stub.GetGroupBySchema
+        request = fetcher_pb2.GetJoinSchemaRequest if join else fetcher_pb2.GetGroupBySchemaRequest
+        try:
+            schema = await call(request(name=name), timeout=SECONDS, metadata=self._metadata)
+        except grpc.aio.AioRpcError:
+            return None
+        return type_of(schema.value_schema)
+
+
+class GrpcFace:
+    """A ``Face``."""
+
+    def __init__(self, server: ReplayServer, channel: grpc.aio.Channel) -> None:
+        self._server = server
+        self._channel = channel
+        self._answers = GrpcAnswers(channel)
+
+    @classmethod
+    async def open(cls) -> "GrpcFace":
+        server = await ReplayServer.start()
+        return cls(server, grpc.aio.insecure_channel(server.address, options=[("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]))
+
+    async def close(self) -> None:
+        await self._channel.close(None)
+        await self._server.stop()
+
+    async def put(self, puts: Sequence[RecordedPut]) -> None:
+        self._answers.forget_types()
+        await self._server.put(puts)
+
+    async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        return await self._answers.fetch(api, requests, guide)
+
+
+def tagged(value: fetcher_pb2.Value, data_type: DataType | None, guide: Tagged) -> Tagged:
+    """A value with the boxes of its type. A struct is positional, as Chronon has it, unless the recording has it by name."""
+    match value.WhichOneof("kind"):
+        case "null_value" | None:
+            return None
+        case "list_value":
+            element = data_type.element if isinstance(data_type, ListType) else None
+            guides = guide if isinstance(guide, list) else []
+            common = next((each for each in guides if each is not None), None)
+            return [
+                tagged(each, element, guides[at] if at < len(guides) and guides[at] is not None else common)
+                for at, each in enumerate(value.list_value.values)
+            ]
+        case "map_value" if isinstance(data_type, StructType):
+            return _struct(value.map_value.entries, data_type, guide)
+        case "map_value":
+            element = data_type.value if isinstance(data_type, MapType) else None
+            guides = {key: each for key, each in guide["map"] if isinstance(key, str)} if _is(guide, "map") else {}
+            return {"map": [[key, tagged(each, element, guides.get(key))] for key, each in value.map_value.entries.items()]}
+        case kind:
+            return _scalar(kind, getattr(value, kind), data_type)
+
+
+def _scalar(kind: str, found: Any, data_type: DataType | None) -> Tagged:
+    if kind == "int_value":
+        return tag(found, data_type) if data_type is not None else {"int_value": found}
+    return tag(Float(found)) if kind == "float_value" else tag(found)
+
+
+def _struct(entries: Mapping[str, fetcher_pb2.Value], data_type: StructType, guide: Tagged) -> Tagged:
+    if _is(guide, "map"):
+        by_name = {key: each for key, each in guide["map"] if isinstance(key, str)}
+        return {"map": [[name, tagged(each, data_type.type_of(name), by_name.get(name))] for name, each in entries.items()]}
+    if set(entries) != set(data_type.names):
+        return {"fields": sorted(entries)}
+    alike = _is(guide, "struct") and len(guide["struct"]) == len(data_type.fields)
+    guides = guide["struct"] if alike else [None] * len(data_type.fields)
+    return {"struct": [tagged(entries[field.name], field.type, each) for field, each in zip(data_type.fields, guides, strict=True)]}
+
+
+def _is(guide: Tagged, box: str) -> bool:
+    return isinstance(guide, dict) and box in guide
+
+
+def _message(request: FeatureRequest) -> fetcher_pb2.FeatureRequest:
+    """Raises CannotAsk."""
+    message = fetcher_pb2.FeatureRequest(name=request.name, at_millis=request.at_millis)
+    for name, value in request.keys.items():
+        message.keys[name].CopyFrom(_value(value))
+    return message
+
+
+def _value(value: object) -> fetcher_pb2.Value:
+    match value:
+        case None:
+            return Value(null_value=0)  # type: ignore[arg-type] # the only one there is
+        case bool():
+            return Value(bool_value=value)
+        case int():
+            return Value(int_value=value)
+        case Float():
+            return Value(float_value=value)
+        case float():
+            return Value(double_value=value)
+        case str():
+            return Value(string_value=value)
+        case bytes():
+            return Value(bytes_value=value)
+        case list():
+            return Value(list_value=fetcher_pb2.ListValue(values=[_value(each) for each in value]))
+        case dict() if all(isinstance(key, str) for key in value):
+            return Value(map_value=fetcher_pb2.MapValue(entries={key: _value(each) for key, each in value.items()}))
+        case _:
+            raise CannotAsk(f"a key that is a {type(value).__name__}")

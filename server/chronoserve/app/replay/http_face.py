@@ -1,0 +1,93 @@
+"""A world through a server's HTTP face: puts by MultiPut, then Chronon's own routes and JSON."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response
+from chronoserve.app.replay.json_shape import features_as_recorded, from_tagged
+from chronoserve.app.replay.server import ReplayServer
+from chronoserve.codec.tagged import tag
+from chronoserve.model.errors import InvalidRequest
+from chronoserve.model.features import FeatureRequest
+
+ROUTES = {"fetchJoin": "join", "fetchGroupBys": "groupby"}
+OK = 200
+
+
+class FeatureService:
+    """Chronon's feature service, or one that speaks as it does."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self._url = url.rstrip("/")
+        self._session = session
+
+    async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        """As ``Face.fetch``: one POST for each run of requests of one name and time, as the routes want it."""
+        responses: list[Response] = []
+        for (name, at_millis), run in groupby(requests, key=lambda request: (request.name, request.at_millis)):
+            asked = list(run)
+            found = await self._post(api, name, at_millis, [_json_keys(request) for request in asked])
+            if isinstance(found, str):
+                return Answers(call_error={"class": "HTTP", "message": found})
+            guides = guide[len(responses) : len(responses) + len(asked)]
+            responses += [_response(*each) for each in zip(asked, found, guides, strict=True)]
+        return Answers(responses)
+
+    async def _post(self, api: str, name: str, at_millis: int | None, keys: list[Any]) -> list[dict[str, Any]] | str:
+        """The results, or why there are none for each."""
+        url = f"{self._url}/v1/features/{ROUTES[api]}/{quote(name, safe='')}"
+        parameters = {} if at_millis is None else {"at_millis": str(at_millis)}
+        async with self._session.post(url, data=msgspec.json.encode(keys), params=parameters) as reply:
+            body = await reply.read()
+            if reply.status != OK:
+                return f"{reply.status}: {body[:500].decode(errors='replace')}"
+        results: list[dict[str, Any]] = msgspec.json.decode(body)["results"]
+        return results if len(results) == len(keys) else f"{len(results)} results for {len(keys)} key maps"
+
+
+class HttpFace:
+    """A ``Face``."""
+
+    def __init__(self, server: ReplayServer, session: aiohttp.ClientSession) -> None:
+        self._server = server
+        self._session = session
+        self._service = FeatureService(server.http_url, session)
+
+    @classmethod
+    async def open(cls) -> "HttpFace":
+        return cls(await ReplayServer.start(), aiohttp.ClientSession())
+
+    async def close(self) -> None:
+        await self._session.close()
+        await self._server.stop()
+
+    async def put(self, puts: Sequence[RecordedPut]) -> None:
+        await self._server.put(puts)
+
+    async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        return await self._service.fetch(api, requests, guide)
+
+
+def _json_keys(request: FeatureRequest) -> dict[str, Any]:
+    """Raises CannotAsk."""
+    try:
+        return {name: from_tagged(tag(value)) for name, value in request.keys.items()}
+    except (ValueError, InvalidRequest) as wrong:
+        raise CannotAsk(f"{request.name}: {wrong}") from wrong
+
+
+def _response(request: FeatureRequest, found: Mapping[str, Any], guide: Response | None) -> Response:
+    """One of ``results`` in the form of the recording."""
+    recorded = guide or {}
+    keys = features_as_recorded(found["entityKeys"], recorded.get("keys"))
+    response: Response = {"name": request.name, "keys": keys, "at_millis": request.at_millis, "status": found["status"]}
+    if "error" in found:
+        return {**response, "error": {"class": found["status"], "message": found["error"]}}
+    if "features" not in found:
+        return {**response, "values": None}
+    return {**response, "values": features_as_recorded(found["features"], recorded.get("values"))}

@@ -1,0 +1,64 @@
+"""A server of ours in this process, on ports of its own, for recordings that are replayed over the wire."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from chronoserve.app.compose import Extensions, compose
+from chronoserve.app.replay.faces import RecordedPut
+from chronoserve.app.replay.handlers import recorded_registry
+from chronoserve.app.replay.memory_face import SETTINGS
+from chronoserve.app.settings import FetcherSettings, Settings
+from chronoserve.app.worker import Worker
+from chronoserve.wire.http import HttpServer
+from chronoserve.wire.http_features import FeatureRoutes
+from chronoserve_client import AsyncClient, Put
+
+HOUR_MILLIS = 3_600_000
+WRITE_SECONDS = 30.0
+LOOPBACK = "127.0.0.1:0"
+
+
+def settings() -> Settings:
+    """Those of a world in process; metadata is not looked at again while it is replayed (see ``MemoryFace``)."""
+    fetcher = FetcherSettings(serving_info_fresh_millis=HOUR_MILLIS, conf_fresh_millis=HOUR_MILLIS)
+    return msgspec.structs.replace(SETTINGS, listen=[LOOPBACK], layers=True, fetcher=fetcher)
+
+
+@dataclass(slots=True)
+class ReplayServer:
+    """Both faces over one memory store, which starts empty."""
+
+    worker: Worker
+    http: HttpServer
+    client: AsyncClient
+
+    @classmethod
+    async def start(cls) -> "ReplayServer":
+        worker = Worker(settings(), await compose(settings(), Extensions(registry=recorded_registry())))
+        await worker.start()
+        routes = FeatureRoutes(worker.composed.features, worker.seam)
+        http = HttpServer(ready=worker.unready, scrape=worker.scrape, configuration={}, routes=routes, body_bytes_max=64 << 20)
+        await http.start(LOOPBACK)
+        client = AsyncClient(worker.server.addresses[0], write_timeout=WRITE_SECONDS)
+        return cls(worker, http, client)
+
+    @property
+    def address(self) -> str:
+        """Of the gRPC port."""
+        return self.worker.server.addresses[0]
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{self.http.address}"
+
+    async def put(self, puts: Sequence[RecordedPut]) -> None:
+        """MultiPut. Raises ChronoserveError where one is refused."""
+        for result in await self.client.multi_put([Put(*put) for put in puts]):
+            result.unwrap()
+
+    async def stop(self) -> None:
+        await self.client.aclose()
+        await self.http.stop()
+        await self.worker.stop(0)
