@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from chronoserve.app import logs
 from chronoserve.app.connection import Place, place_from, place_options
 from chronoserve.app.replay.outcome import Outcome, Tally, Verdict
 from chronoserve.app.terminal import Item, Screen, seconds_text
@@ -59,6 +60,7 @@ def verify(*, sources: Sequence[str], through: Sequence[str], rows: Any, group_b
     are meant have the number of a note in docs/parity.md. The exit code is 0 only if something was compared and nothing
     differs without such a note. Records of kinds that are not replayed yet are counted and named, never taken for equal.
     """
+    logs.configure("error")
     screen = Screen(json_lines=json_lines)
     place = place_from(given)
     live = [source for source in sources if source.startswith(("http://", "https://"))]

@@ -129,8 +129,8 @@ def tagged(value: fetcher_pb2.Value, data_type: DataType | None, guide: Tagged) 
             return _struct(value.map_value.entries, data_type, guide)
         case "map_value":
             element = data_type.value if isinstance(data_type, MapType) else None
-            guides = {key: each for key, each in guide["map"] if isinstance(key, str)} if _is(guide, "map") else {}
-            return {"map": [[key, tagged(each, element, guides.get(key))] for key, each in value.map_value.entries.items()]}
+            known = {key: each for key, each in guide["map"] if isinstance(key, str)} if _is(guide, "map") else {}
+            return {"map": [[key, tagged(each, element, known.get(key))] for key, each in value.map_value.entries.items()]}
         case kind:
             return _scalar(kind, getattr(value, kind), data_type)
 

@@ -162,3 +162,16 @@ def parts(records: Iterable[Record]) -> Iterator[World | Single]:
 def requests_of(world: World) -> Sequence[Record]:
     """The requests of a world, in order."""
     return [record for record in world.records if record.get("kind") == "request"]
+
+
+def aligned(request: Record) -> list[Record | None]:
+    """The recorded response of each request of a call; None where Chronon drops it: fetchGroupBys has no reply for a null key."""
+    responses = request["responses"]
+    if len(responses) == len(request["requests"]):
+        return list(responses)
+    rest = iter(responses)
+    return [None if _has_null_key(asked) else next(rest, None) for asked in request["requests"]]
+
+
+def _has_null_key(asked: Record) -> bool:
+    return any(value is None for value in (asked["keys"] or {}).values())

@@ -11,7 +11,7 @@ from chronoserve.app.replay.faces import Answers, CannotAsk, Face, RecordedPut, 
 from chronoserve.app.replay.logs import LogReader
 from chronoserve.app.replay.notes import Case, explained
 from chronoserve.app.replay.outcome import Outcome
-from chronoserve.app.replay.recording import Record, World
+from chronoserve.app.replay.recording import Record, World, aligned
 from chronoserve.app.replay.tokens import rising_tokens
 from chronoserve.codec import confs
 from chronoserve.codec.tagged import untag
@@ -108,7 +108,7 @@ class _Replay:
             if recorded_error is None or answers.call_error is None:
                 yield Difference("call_error", recorded_error or ABSENT, answers.call_error or ABSENT)
             return
-        for at, expected in enumerate(_aligned(record)):
+        for at, expected in enumerate(aligned(record)):
             place = f"responses[{at}]"
             got = answers.responses[at] if at < len(answers.responses) else None
             if expected is None or got is None:
@@ -145,20 +145,7 @@ def _outcome_of(response: Mapping[str, Tagged]) -> Tagged:
 
 
 def _guide(record: Record) -> list[Record | None]:
-    return _aligned(record) if record.get("responses") is not None else [None] * len(record["requests"])
-
-
-def _aligned(record: Record) -> list[Record | None]:
-    """The recorded response of each request; None where Chronon drops it: fetchGroupBys has no reply for a null key."""
-    responses = record["responses"]
-    if len(responses) == len(record["requests"]):
-        return list(responses)
-    rest = iter(responses)
-    return [None if _has_null_key(request) else next(rest, None) for request in record["requests"]]
-
-
-def _has_null_key(request: Record) -> bool:
-    return any(value is None for value in (request["keys"] or {}).values())
+    return aligned(record) if record.get("responses") is not None else [None] * len(record["requests"])
 
 
 def _request(record: Record) -> FeatureRequest:
