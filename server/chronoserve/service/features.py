@@ -1,0 +1,179 @@
+"""The use cases of fetching features: who may, how much in a call, and each row its own answer.
+
+Between the faces (gRPC, HTTP) and the fetcher. It knows no protobuf, no JSON and no store.
+"""
+
+import asyncio
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chronoserve.fetcher.fetch import Fetcher, GroupBySchema, JoinSchema, Names
+from chronoserve.fetcher.observe import KindMetrics
+from chronoserve.fetcher.trace import Trace
+from chronoserve.model import naming
+from chronoserve.model.errors import DeadlinePassed, InvalidRequest, KVError, PermissionDenied
+from chronoserve.model.features import FeatureRequest, FeatureRow, RowStatus
+from chronoserve.service.access import Caller, Verb
+from chronoserve.service.avro_rows import AvroRows
+
+ROWS_AT_ONCE = 256
+"""Rows of a larger call are fetched so many at a time, and others get their turn in between: a heavy row is a millisecond."""
+NAME_CHARACTERS_MAX = 200
+"""A longer name is not repeated in an error."""
+PAGE_NAMES_MAX = 10_000
+
+
+class Target(enum.Enum):
+    """What the name of a request names."""
+
+    JOINS = "join"
+    GROUP_BYS = "group by"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureLimits:
+    """Bounds of a call (spec/product.md §6)."""
+
+    rows_per_call_max: int = 10_000
+    keys_per_row_max: int = 1_000
+
+
+Asked = FeatureRequest | KVError
+"""A request as a face has read it, or why it could not be read."""
+
+
+class Features:
+    """Fetches features on behalf of a caller."""
+
+    def __init__(self, fetcher: Fetcher, limits: FeatureLimits) -> None:
+        self.fetcher = fetcher
+        self.limits = limits
+        self._avro = AvroRows()
+
+    async def fetch(
+        self, target: Target, requests: Sequence[Asked], *, deadline: float, caller: Caller | None = None, trace: Trace | None = None
+    ) -> list[FeatureRow]:
+        """One row for each request, in order. What is wrong with one request is that row's error and nobody else's.
+
+        Raises:
+            InvalidRequest: more rows than a call may have.
+            KVError: no row could be attempted: overload, or the deadline has passed.
+        """
+        if len(requests) > self.limits.rows_per_call_max:
+            raise InvalidRequest(
+                f"a call has at most {self.limits.rows_per_call_max} rows, got {len(requests)}; send several calls", field="requests"
+            )
+        judged = [self._judge(request, caller) for request in requests]
+        if caller is not None and target is Target.GROUP_BYS:
+            judged = await self._judge_by_own_name(judged, deadline, caller)
+        good = [request for request in judged if isinstance(request, FeatureRequest)]
+        rows = iter(await self._fetch(target, good, deadline, trace) if good else ())
+        return [next(rows) if isinstance(request, FeatureRequest) else request for request in judged]
+
+    async def _fetch(self, target: Target, requests: list[FeatureRequest], deadline: float, trace: Trace | None) -> list[FeatureRow]:
+        fetch = self.fetcher.fetch_joins if target is Target.JOINS else self.fetcher.fetch_group_bys
+        if len(requests) <= ROWS_AT_ONCE:
+            return await fetch(requests, deadline=deadline, trace=trace)
+        rows: list[FeatureRow] = []
+        loop = asyncio.get_running_loop()
+        for at in range(0, len(requests), ROWS_AT_ONCE):
+            if loop.time() >= deadline:
+                raise DeadlinePassed(f"time ran out after {len(rows)} of {len(requests)} rows; ask for fewer rows in a call")
+            rows += await fetch(requests[at : at + ROWS_AT_ONCE], deadline=deadline, trace=trace)
+            await asyncio.sleep(0)
+        return rows
+
+    def _judge(self, request: Asked, caller: Caller | None) -> FeatureRequest | FeatureRow:
+        """The request where it may be fetched, else its row."""
+        if isinstance(request, KVError):
+            return failed(request)
+        if not request.name:
+            return failed(InvalidRequest("the request has no name", field="name"), request)
+        if len(request.keys) > self.limits.keys_per_row_max:
+            wrong = InvalidRequest(f"a row has at most {self.limits.keys_per_row_max} keys, got {len(request.keys)}", field="keys")
+            return failed(wrong, request)
+        if caller is not None and not caller.may(Verb.FETCH, request.name):
+            return failed(_denied(request.name), request)
+        return request
+
+    async def _judge_by_own_name(
+        self, judged: list[FeatureRequest | FeatureRow], deadline: float, caller: Caller
+    ) -> list[FeatureRequest | FeatureRow]:
+        """A group by answers to every name that sanitises as its own does: who may not fetch it by its own may not by another."""
+        names = list(dict.fromkeys(request.name for request in judged if isinstance(request, FeatureRequest)))
+        own = dict(zip(names, await self._own_names(names, deadline), strict=True))
+        return [
+            failed(_denied(request.name), request)
+            if isinstance(request, FeatureRequest) and not caller.may(Verb.FETCH, own[request.name])
+            else request
+            for request in judged
+        ]
+
+    async def _own_names(self, names: Sequence[str], deadline: float) -> list[str]:
+        """As they were uploaded; of what was not uploaded, as asked for."""
+        found = await self.fetcher.metadata.served.get([naming.batch_dataset(name) for name in names], deadline=deadline)
+        return [name if isinstance(served, KVError) else served.name for name, served in zip(names, found, strict=True)]
+
+    def metrics(self, target: Target) -> KindMetrics:
+        """The running totals of the fetches of this kind."""
+        metrics = self.fetcher.metrics
+        return metrics.joins if target is Target.JOINS else metrics.group_bys
+
+    async def avro(self, target: Target, name: str, row: FeatureRow, *, deadline: float) -> tuple[bytes, str]:
+        """The values of a fetched row by the value schema of its join or group by, and the hash of the schemas. Raises KVError."""
+        schema = self.fetcher.join_schema if target is Target.JOINS else self.fetcher.group_by_schema
+        return await self._avro.encode(lambda asked: schema(asked, deadline=deadline), name, row)
+
+    async def join_schema(self, name: str, *, deadline: float, caller: Caller | None = None) -> JoinSchema:
+        """Raises UnknownConf, PermissionDenied, or what keeps the join from being served."""
+        authorize(caller, name)
+        return await self.fetcher.join_schema(name, deadline=deadline)
+
+    async def group_by_schema(self, name: str, *, deadline: float, caller: Caller | None = None) -> GroupBySchema:
+        """Raises UnknownConf or PermissionDenied."""
+        authorize(caller, name)
+        found = await self.fetcher.group_by_schema(name, deadline=deadline)
+        authorize(caller, found.name)
+        return found
+
+    async def names(self, target: Target, *, page_size: int, token: bytes, deadline: float, caller: Caller | None = None) -> Names:
+        """A page of what is online and the caller may fetch; such a page may be short, or empty, before the last one.
+
+        Raises:
+            InvalidRequest: ``page_size`` or ``token``.
+        """
+        if not 0 <= page_size <= PAGE_NAMES_MAX:
+            raise InvalidRequest(f"page_size is between 0 and {PAGE_NAMES_MAX}", field="page_size")
+        listed = self.fetcher.list_joins if target is Target.JOINS else self.fetcher.list_group_bys
+        page = await listed(page_size=page_size, token=token, deadline=deadline)
+        if caller is None:
+            return page
+        return Names(tuple(name for name in page.names if caller.may(Verb.FETCH, name)), page.next_token)
+
+    async def all_names(self, target: Target, *, deadline: float, caller: Caller | None = None) -> list[str]:
+        """Every page of ``names``."""
+        found: list[str] = []
+        token = b""
+        while True:
+            page = await self.names(target, page_size=0, token=token, deadline=deadline, caller=caller)
+            found += page.names
+            token = page.next_token
+            if not token:
+                return found
+
+
+def authorize(caller: Caller | None, name: str) -> None:
+    """Raises PermissionDenied."""
+    if caller is not None and not caller.may(Verb.FETCH, name):
+        raise _denied(name)
+
+
+def failed(error: KVError, request: FeatureRequest | None = None) -> FeatureRow:
+    """The row of a request that could not be attempted."""
+    return FeatureRow(RowStatus.ERROR, None, {}, request.keys if request else {}, error)
+
+
+def _denied(name: str) -> PermissionDenied:
+    shown = name if len(name) <= NAME_CHARACTERS_MAX and name.isprintable() else "this"
+    return PermissionDenied(f"the policy does not allow this identity to fetch {shown}")
