@@ -7,8 +7,10 @@ only the rows that it was asked for: each gets its answer or the reason why it h
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
 
 import structlog
@@ -27,6 +29,9 @@ Row = Mapping[str, object]
 
 Answer = Mapping[str, object] | KVError
 """Values by name, as ``boxed`` says; or why there are none for this row."""
+
+OUTGOING_HEADERS: ContextVar[Mapping[str, str]] = ContextVar("outgoing_headers", default=MappingProxyType({}))
+"""Headers that handlers send along with the call under way: the trace that it belongs to."""
 
 TIMEOUT_SECONDS = 0.5
 CALLS_MAX = 32
@@ -207,6 +212,7 @@ class ExternalRegistry:
         self._sources: dict[str, Source] = {}
         self._factories: dict[str, tuple[Factory, Policy]] = {}
         self._refused: dict[str, tuple[float, ExternalFailed]] = {}
+        self._wraps: list[Callable[[Handler], Handler]] = []
         self.add(CONTEXTUAL, _contextual)
 
     @property
@@ -222,7 +228,7 @@ class ExternalRegistry:
         """
         if name in self._sources:
             raise InvalidRequest(f"the external source {name} has a handler already", field="name")
-        self._sources[name] = Source(name, _handler(name, handler), policy or Policy())
+        self._register(name, _handler(name, handler), policy or Policy())
 
     def add_factory(self, name: str, factory: Factory, *, policy: Policy | None = None) -> None:
         """Register what makes handlers for sources whose ``factory_name`` is ``name``; ``policy`` is that of each source.
@@ -235,6 +241,13 @@ class ExternalRegistry:
         if not callable(factory):
             raise InvalidRequest(f"the factory {name} is a {type(factory).__name__}, which cannot be called", field="factory")
         self._factories[name] = factory, policy or Policy()
+
+    def wrap(self, wrap: Callable[[Handler], Handler]) -> None:
+        """Put something around every handler, those that are registered already and those to come; not around ``contextual``."""
+        self._wraps.append(wrap)
+        for name, source in self._sources.items():
+            if name != CONTEXTUAL:
+                source.handler = wrap(source.handler)
 
     def add_by_factory(self, sources: Iterable[ExternalSource]) -> None:
         """Make the handlers of sources that name a factory and have none yet, ahead of the first request.
@@ -299,8 +312,13 @@ class ExternalRegistry:
         except Exception as raised:
             log.warning("a factory of external sources failed", factory=factory_name, source=name, cause=_place(raised))
             raise ExternalFailed(f"the factory {factory_name} made no handler for {name}: {type(raised).__name__}") from raised
-        self._sources[name] = Source(name, handler, policy)
-        return self._sources[name]
+        return self._register(name, handler, policy)
+
+    def _register(self, name: str, handler: Handler, policy: Policy) -> Source:
+        for wrap in self._wraps:
+            handler = wrap(handler)
+        made = self._sources[name] = Source(name, handler, policy)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

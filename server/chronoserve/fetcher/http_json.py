@@ -36,15 +36,19 @@ class HttpJson:
         self._endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, body: object, *, params: Mapping[str, str] | None = None) -> object:
-        """The JSON that the service answers to ``body``.
+    async def post(self, body: object, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> object:
+        """The JSON that the service answers to ``body``. ``headers``: of this call, beside the endpoint's own.
 
         Raises:
             ExternalFailed: no connection, another status than 200, a body that is too large or no JSON.
         """
         try:
             async with self._opened().post(
-                self._endpoint.url, data=msgspec.json.encode(body, enc_hook=_plain), params=params, allow_redirects=False
+                self._endpoint.url,
+                data=msgspec.json.encode(body, enc_hook=_plain),
+                params=params,
+                headers=headers,
+                allow_redirects=False,
             ) as response:
                 if response.status != 200:
                     raise ExternalFailed(f"its service answered HTTP {response.status}")

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from chronoserve.fetcher.boxing import from_json
-from chronoserve.fetcher.external import Answer, Row
+from chronoserve.fetcher.external import OUTGOING_HEADERS, Answer, Row
 from chronoserve.fetcher.http_json import Endpoint, HttpJson
 from chronoserve.model.confs import ExternalSource
 from chronoserve.model.errors import ExternalFailed
@@ -38,7 +38,7 @@ class HttpSource:
         if not sent:
             return answers
         params = {**(source.factory_params or {}), "source": source.meta_data.name}
-        found = await self._http.post([rows[at] for at in sent], params=params)
+        found = await self._http.post([rows[at] for at in sent], params=params, headers=OUTGOING_HEADERS.get())
         results = found.get("results") if isinstance(found, dict) else None
         if not isinstance(results, list):
             raise ExternalFailed("its service answered JSON that is not an object with a list of results")

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from chronoserve.fetcher.boxing import from_service
-from chronoserve.fetcher.external import Answer, Row
+from chronoserve.fetcher.external import OUTGOING_HEADERS, Answer, Row
 from chronoserve.fetcher.sources import ERROR_CHARS_MAX
 from chronoserve.model.confs import ExternalSource
 from chronoserve.model.errors import ExternalFailed, Internal, InvalidRequest, KVError
@@ -67,7 +67,8 @@ class GrpcSource:
             self._fetch = self._channel.unary_unary(METHOD, None, None)  # bytes: the request is made by hand, as replies are
         seconds = max(0.0, deadline - asyncio.get_running_loop().time())
         try:
-            reply = await self._fetch(request(source, rows), timeout=seconds, metadata=self._metadata)
+            metadata = (*self._metadata, *OUTGOING_HEADERS.get().items())
+            reply = await self._fetch(request(source, rows), timeout=seconds, metadata=metadata)
             answers = external_pb2.ExternalSourceFetchResponse.FromString(reply).answers
         except grpc.aio.AioRpcError as failed:
             raise ExternalFailed(f"its service answered {failed.code().name}") from failed

@@ -81,12 +81,17 @@ Identify = Callable[[Context], Awaitable[Caller]]
 """Names the caller of a call, or raises Unauthenticated."""
 
 
+Around = Callable[[str, Callable[[bytes, Any], Awaitable[bytes]]], Callable[[bytes, Any], Awaitable[bytes]]]
+"""Makes a unary method's handler, given its name, into one that does something around it."""
+
+
 class Seam:
     """Wraps handlers for the transport. One a process."""
 
-    def __init__(self, *, deadlines: Deadlines, identify: Identify | None) -> None:
-        """``identify`` None: authentication is off, and handlers get no caller."""
+    def __init__(self, *, deadlines: Deadlines, identify: Identify | None, around: Around | None = None) -> None:
+        """``identify`` None: authentication is off, and handlers get no caller. ``around``: what goes around unary handlers."""
         self.deadlines = deadlines
+        self._around = around
         self.identify = identify
         self.in_flight = InFlight()
         self.draining = Draining()
@@ -105,6 +110,8 @@ class Seam:
 
     def unary(self, name: str, handler: Callable[[bytes, Any], Awaitable[bytes]]) -> "grpc.RpcMethodHandler[Any, Any]":
         """A unary method of raw bytes."""
+        if self._around is not None:
+            handler = self._around(name, handler)
         metrics = self.methods[name] = MethodMetrics()
         in_flight = self.in_flight
         draining = self.draining
