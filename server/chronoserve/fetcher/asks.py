@@ -1,4 +1,4 @@
-"""What a call asks of the store: for each (row, group by) a batch read and perhaps a streaming one, each read once (spec/online-fetch.md §7.1)."""
+"""What a call asks of the store: for each (row, group by) a batch read and perhaps a stream's, each once (spec/online-fetch.md §7.1)."""
 
 from typing import NamedTuple
 

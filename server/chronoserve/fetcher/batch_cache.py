@@ -46,5 +46,5 @@ class BatchCache:
         self._metrics.bytes = self._kept.current_size()
 
 
-def _size(key: _Key, value: tuple[Batch, int, int]) -> int:
+def _size(_: _Key, value: tuple[Batch, int, int]) -> int:
     return value[1]

@@ -40,6 +40,9 @@ ABSENT_STREAM_MILLIS = 1_000
 """A streaming dataset that was unknown is asked for again after this long; asking costs the store a question each time."""
 ABSENT_STREAMS_MAX = 10_000
 
+LOG_FAILED = "RESPONSE_LOG"
+"""Counted among the failures of joins: a row that could not be encoded for the response log."""
+
 Answers = list[bytes | KVError]
 
 
@@ -96,6 +99,19 @@ class Fetcher:
             KVError: no row could be attempted (the store is overloaded or away, the deadline has passed).
         """
         call = Call(self.metrics.joins, [request.name for request in requests])
+        try:
+            rows = await self._fetch_joins(call, requests, deadline, trace=trace, conf=conf, reads=reads or self._reads)
+        except KVError as error:
+            self.metrics.joins.failures[error.reason] += 1
+            raise
+        if structured:
+            rows = [structured_row(row) for row in rows]
+        self.metrics.finish(call, rows)
+        return rows
+
+    async def _fetch_joins(
+        self, call: Call, requests: Sequence[FeatureRequest], deadline: float, *, trace: Trace | None, conf: Join | None, reads: Reads
+    ) -> list[FeatureRow]:
         began = self._clock()
         plans = await self._join_plans(call.names, conf, began, deadline)
         asks, external = Asks(), ExternalAsks()
@@ -109,7 +125,7 @@ class Fetcher:
                 asked.append(part_asks(plan, request.keys, asks, self._streams))
                 places.append([external.add(part, request.keys) for part in plan.parts.externals])
         call.lap(Phase.METADATA)
-        answers = await self._answers(asks, external, reads or self._reads, deadline, call)
+        answers = await self._answers(asks, external, reads, deadline, call)
         resolver = self._resolver(asks, answers, call)
         now = self._clock()
         made: list[Made] = []
@@ -117,7 +133,7 @@ class Fetcher:
             if isinstance(plan, KVError) or plan.invalid is not None:
                 made.append(Made(unplanned_row(plan, request), {}))
             else:
-                made.append(join_row(plan, request, asked[at], resolver, answers_of(places[at]), now))
+                made.append(join_row(plan, request, asked[at], resolver=resolver, external=answers_of(places[at]), now=now))
             call.lap(Phase.DERIVE)
         if any(plan.conf.model_transforms is not None for plan in plans if isinstance(plan, JoinPlan)):
             await run_models(self._models, plans, made, attempts=self.settings.model_attempts, deadline=deadline)
@@ -125,12 +141,8 @@ class Fetcher:
         if self._log is not None:
             self._write_log(self._log, requests, plans, made, began, fresh=conf is not None)
         if trace is not None:
-            trace_joins(trace, call, plans, asked, asks, answers, made)
-        rows = [each.row for each in made]
-        if structured:
-            rows = [structured_row(row) for row in rows]
-        self.metrics.finish(call, rows)
-        return rows
+            trace_joins(trace, call, plans, asked, made, reads=asks.reads, answers=answers)
+        return [each.row for each in made]
 
     async def fetch_group_bys(
         self,
@@ -143,13 +155,26 @@ class Fetcher:
     ) -> list[FeatureRow]:
         """The same for group bys."""
         call = Call(self.metrics.group_bys, [request.name for request in requests])
+        try:
+            rows = await self._fetch_group_bys(call, requests, deadline, trace=trace, reads=reads or self._reads)
+        except KVError as error:
+            self.metrics.group_bys.failures[error.reason] += 1
+            raise
+        if structured:
+            rows = [structured_row(row) for row in rows]
+        self.metrics.finish(call, rows)
+        return rows
+
+    async def _fetch_group_bys(
+        self, call: Call, requests: Sequence[FeatureRequest], deadline: float, *, trace: Trace | None, reads: Reads
+    ) -> list[FeatureRow]:
         now = self._clock()
         found = await self._plans.group_bys(dict.fromkeys(call.names), now, deadline=deadline)
         plans = [found[name] for name in call.names]
         asks = Asks()
         asked = [self._group_ask(plan, request, asks) for plan, request in zip(plans, requests, strict=True)]
         call.lap(Phase.METADATA)
-        answers = await self._answers(asks, ExternalAsks(), reads or self._reads, deadline, call)
+        answers = await self._answers(asks, ExternalAsks(), reads, deadline, call)
         resolver = self._resolver(asks, answers, call)
         now = self._clock()
         rows: list[FeatureRow] = []
@@ -157,10 +182,7 @@ class Fetcher:
             rows.append(group_row(plan, request, ask, resolver, now))
             call.lap(Phase.DERIVE)
         if trace is not None:
-            trace_groups(trace, call, plans, asked, asks, answers, rows)
-        if structured:
-            rows = [structured_row(row) for row in rows]
-        self.metrics.finish(call, rows)
+            trace_groups(trace, call, plans, asked, rows, reads=asks.reads, answers=answers)
         return rows
 
     # stages
@@ -199,9 +221,11 @@ class Fetcher:
             answers = await self._read(asks, reads, deadline)
             call.lap(Phase.STORE)
             await fetching
-            call.lap(Phase.EXTERNAL)
-        finally:
+        except BaseException:
             fetching.cancel()
+            await asyncio.wait([fetching])
+            raise
+        call.lap(Phase.EXTERNAL)
         return answers
 
     async def _read(self, asks: Asks, reads: Reads, deadline: float) -> Answers:
@@ -248,8 +272,12 @@ class Fetcher:
                 if not plan.published or fresh:
                     plan.published = True
                     publish(log, plan.log, began)
-                if plan.log.threshold is not None and each.loggable:
-                    write_log(log, plan.log, request, each.row, each.base, began)
+                if (
+                    plan.log.threshold is not None
+                    and each.loggable
+                    and not write_log(log, plan.log, request, each.row, base=each.base, began=began)
+                ):
+                    self.metrics.joins.failures[LOG_FAILED] += 1
 
     # what can be asked
 

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from chronoserve.fetcher.asks import Ask, Asks
 from chronoserve.fetcher.plan import GroupByPlan
 from chronoserve.fetcher.reply import Values
 from chronoserve.fetcher.resolve import Resolver
 from chronoserve.fetcher.served import ServedGroupBy
-from chronoserve.model.errors import InvalidRequest, KVError
+from chronoserve.model.errors import Internal, InvalidRequest, KVError
 from chronoserve.model.features import FeatureRequest, FeatureRow, Freshness, RowStatus
 from chronoserve.model.types import NUMERIC
+
+log = structlog.get_logger("chronoserve.fetcher")
 
 NO_TYPES: Mapping[str, Any] = {}
 
@@ -47,7 +51,16 @@ def ask_of(plan: GroupByPlan, keys: Mapping[str, object], asks: Asks, *, stream:
 
 
 def group_row(plan: GroupByPlan | KVError, request: FeatureRequest, ask: Ask | KVError | None, resolver: Resolver, now: int) -> FeatureRow:
-    """The answer to one request."""
+    """The answer to one request. Never raises: what is wrong with one row is that row's error."""
+    try:
+        return _group_row(plan, request, ask, resolver, now)
+    except Exception:
+        log.exception("a row of a group by could not be answered", group_by=request.name)
+        error = Internal("this row could not be answered: a defect of this server, which its log shows")
+        return FeatureRow(RowStatus.ERROR, None, NO_TYPES, request.keys, error)
+
+
+def _group_row(plan: GroupByPlan | KVError, request: FeatureRequest, ask: Ask | KVError | None, resolver: Resolver, now: int) -> FeatureRow:
     if isinstance(plan, KVError):
         return FeatureRow(RowStatus.ERROR, None, NO_TYPES, request.keys, plan)
     if ask is None:

@@ -1,4 +1,4 @@
-"""The codec of a join: the types of its keys and features, and how a row is written to the response log (spec/online-fetch.md §12.7, §16)."""
+"""The codec of a join: types of keys and features, and how rows are written to the response log (spec/online-fetch.md §12.7, §16)."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ class JoinLog:
     ``schema`` is the text that publishes both schemas, ``hash`` its name. Raises InvalidRequest where a type has no Avro form.
     """
 
-    __slots__ = ("hash", "key_encoder", "key_schema", "key_type", "schema", "threshold", "value_encoder", "value_schema",
+    __slots__ = ("complained_at", "hash", "key_encoder", "key_schema", "key_type", "schema", "threshold", "value_encoder", "value_schema",
                  "value_type")  # fmt: skip
 
     def __init__(self, conf: Join, key_type: StructType, value_fields: Sequence[Field]) -> None:
@@ -99,6 +99,7 @@ class JoinLog:
         self.hash = join_log.schema_hash(conf.meta_data.name, self.key_schema, self.value_schema)
         self.key_encoder: Encoder = encoder(key_type)
         self.value_encoder: Encoder = encoder(self.value_type)
+        self.complained_at: int | None = None
         percent = conf.meta_data.sample_percent
         self.threshold = None if not percent else percent * 1000
 

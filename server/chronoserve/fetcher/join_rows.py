@@ -4,18 +4,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from chronoserve.codec.keys import cast_to
 from chronoserve.fetcher.asks import Ask, Asks
 from chronoserve.fetcher.external import Answer
 from chronoserve.fetcher.group_rows import derived
 from chronoserve.fetcher.join_plan import JoinPlan
 from chronoserve.fetcher.plan import GroupByPlan, KeySlot, PartPlan
-from chronoserve.fetcher.reply import Reply
+from chronoserve.fetcher.reply import Values
 from chronoserve.fetcher.resolve import Resolver
-from chronoserve.model.errors import InvalidRequest, KVError
+from chronoserve.fetcher.served import ServedGroupBy
+from chronoserve.model.errors import Internal, InvalidRequest, KVError
 from chronoserve.model.features import FeatureRequest, FeatureRow, Freshness, RowStatus
 from chronoserve.model.types import DataType
 from chronoserve.sql.derive import EXCEPTION
+
+log = structlog.get_logger("chronoserve.fetcher")
 
 CODEC = "join_codec_fetch"
 """Chronon's stem for a join whose codec cannot be built."""
@@ -95,11 +100,32 @@ def join_row(
     plan: JoinPlan,
     request: FeatureRequest,
     asked: Sequence[PartAsk],
+    *,
     resolver: Resolver,
     external: Sequence[Answer | None],
     now: int,
 ) -> Made:
-    """``external``: for each external part its answer; None where the handler was not asked because a key was missing."""
+    """``external``: for each external part its answer; None where the handler was not asked because a key was missing.
+
+    Never raises: what is wrong with one row is that row's error.
+    """
+    try:
+        return _join_row(plan, request, asked, resolver=resolver, external=external, now=now)
+    except Exception:
+        log.exception("a row of a join could not be answered", join=request.name)
+        error = Internal("this row could not be answered: a defect of this server, which its log shows")
+        return Made(FeatureRow(RowStatus.ERROR, None, plan.types, request.keys, error), {})
+
+
+def _join_row(
+    plan: JoinPlan,
+    request: FeatureRequest,
+    asked: Sequence[PartAsk],
+    *,
+    resolver: Resolver,
+    external: Sequence[Answer | None],
+    now: int,
+) -> Made:
     query_ts = now if request.at_millis is None else request.at_millis
     made = _Row()
     for part, ask in zip(plan.parts.parts, asked, strict=True):
@@ -110,7 +136,7 @@ def join_row(
             made.errors[part.stem] = ask
             _count_error(part)
         else:
-            _add_part(made, part, ask, request.keys, resolver, query_ts)
+            _add_part(made, part, ask, request.keys, resolver=resolver, query_ts=query_ts)
     if plan.parts.externals or plan.parts.contextual:
         _add_externals(made, plan, request.keys, external)
     return _finished(plan, request, made, query_ts)
@@ -129,7 +155,7 @@ def _count_error(part: PartPlan) -> None:
         part.group.metrics.errors += 1
 
 
-def _add_part(made: _Row, part: PartPlan, ask: Ask, keys: Mapping[str, object], resolver: Resolver, query_ts: int) -> None:
+def _add_part(made: _Row, part: PartPlan, ask: Ask, keys: Mapping[str, object], *, resolver: Resolver, query_ts: int) -> None:
     group = part.group
     assert isinstance(group, GroupByPlan)
     reply, error, fault = resolver.resolve(group, ask, query_ts)
@@ -149,13 +175,15 @@ def _add_part(made: _Row, part: PartPlan, ask: Ask, keys: Mapping[str, object], 
         made.found += 1
         group.metrics.seen(batch_end, reply.stream_millis)
     if group.served.derivations is not None:
-        _add_derived(made, part, group, reply, {right: keys[left] for right, left in part.pairs}, query_ts)
+        _add_derived(made, part, group.served, {right: keys[left] for right, left in part.pairs}, values, query_ts=query_ts)
     elif values is not None:
         made.features.update(zip(part.names, values))  # noqa: B905 - both come from the schema; a check would cost a tenth
 
 
-def _add_derived(made: _Row, part: PartPlan, group: GroupByPlan, reply: Reply, keys: Mapping[str, object], query_ts: int) -> None:
-    features, failures = derived(group.served, keys, reply.values, query_ts)
+def _add_derived(
+    made: _Row, part: PartPlan, served: ServedGroupBy, keys: Mapping[str, object], values: Values | None, *, query_ts: int
+) -> None:
+    features, failures = derived(served, keys, values, query_ts)
     for name, value in features.items():
         made.features[part.prefix + name] = value
     for stem, failure in failures.items():

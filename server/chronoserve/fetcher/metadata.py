@@ -1,7 +1,9 @@
 """Join confs, serving infos and team lists, as they are stored and kept (spec/online-fetch.md §4, §5)."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import TypeVar
 
@@ -15,7 +17,7 @@ from chronoserve.fetcher.ports import Clock, Read, Reads
 from chronoserve.fetcher.served import ServedGroupBy
 from chronoserve.fetcher.settings import FetchSettings
 from chronoserve.model import naming
-from chronoserve.model.confs import Join
+from chronoserve.model.confs import GroupBy, Join, MetaData
 from chronoserve.model.errors import Internal, InvalidRequest, KVError, UnknownConf, UnknownDataset
 
 log = structlog.get_logger("chronoserve.fetcher")
@@ -124,7 +126,25 @@ def _team_read(key: str) -> Read:
 
 
 def _parse_join(text: bytes) -> Join:
-    return confs.join(text)
+    return slim(confs.join(text))
+
+
+def slim(join: Join) -> Join:
+    """The join without what serving never asks of it: its left, and all of its group bys but their names and keys.
+
+    What a group by computes is said by its serving info (§10); the copies in join confs would fill the memory.
+    """
+    parts = tuple(replace(part, group_by=_slim(part.group_by)) for part in join.join_parts)
+    externals = join.online_external_parts
+    if externals is not None:
+        externals = tuple(replace(part, source=replace(part.source, offline_group_by=None)) for part in externals)
+    return replace(join, left=None, join_parts=parts, online_external_parts=externals)
+
+
+def _slim(group_by: GroupBy) -> GroupBy:
+    meta_data = group_by.meta_data
+    kept = MetaData(name=sys.intern(meta_data.name), team=meta_data.team, custom_json=meta_data.custom_json)
+    return GroupBy(meta_data=kept, key_columns=group_by.key_columns)
 
 
 def _parse_team(text: bytes) -> frozenset[str]:

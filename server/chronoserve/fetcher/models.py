@@ -80,7 +80,7 @@ async def _run(backend: ModelBackend | None, run: _Run, attempts: int, deadline:
         except TimeoutError:
             run.outputs = DeadlinePassed(f"the model {name} did not answer in time")
             return
-        except Exception as raised:
+        except Exception as raised:  # noqa: BLE001 - whatever a model's client raises is that model's failure
             log.warning("a model failed", model=name, error=type(raised).__name__)
             run.outputs = ExternalFailed(
                 f"the model {name} failed: {raised.message if isinstance(raised, KVError) else type(raised).__name__}"

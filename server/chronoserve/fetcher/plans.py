@@ -1,7 +1,9 @@
 """Plans of joins and group bys, kept while what they were made of does not change (spec/online-fetch.md §5)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import structlog
 
 from chronoserve.fetcher.batch_cache import BatchCache
 from chronoserve.fetcher.join_plan import JoinPlan
@@ -13,7 +15,9 @@ from chronoserve.fetcher.served import ServedGroupBy
 from chronoserve.fetcher.settings import FetchSettings
 from chronoserve.model import naming
 from chronoserve.model.confs import Join
-from chronoserve.model.errors import FailedPrecondition, KVError
+from chronoserve.model.errors import FailedPrecondition, Internal, KVError
+
+log = structlog.get_logger("chronoserve.fetcher")
 
 NEWER_BATCH_MILLIS = 1_000
 """A serving info younger than this is not loaded again because a newer batch value was seen: uploads take longer than that."""
@@ -96,7 +100,7 @@ class Plans:
         kept = self._joins.get(name)
         if kept is not None and isinstance(kept.plan, JoinPlan) and kept.plan.made_of(conf, mine, invalid):
             return kept.plan
-        return JoinPlan(conf, mine, invalid)
+        return _planned(name, conf, mine, invalid)
 
     def _keep(self, name: str, plan: JoinPlan | KVError, now: int) -> None:
         dues = [self._metadata.joins.due_at(name)]
@@ -189,6 +193,16 @@ class Plans:
         keys = list({key for key, _ in wanted.values()})
         lists = dict(zip(keys, await self._metadata.teams.get(keys, deadline=deadline), strict=True))
         return {name: _invalid(name, lists[key]) for name, (key, entry) in wanted.items() if not _listed(entry, lists[key])}
+
+
+def _planned(name: str, conf: Join, groups: Mapping[str, GroupByPlan | KVError], invalid: KVError | None) -> JoinPlan | KVError:
+    try:
+        return JoinPlan(conf, groups, invalid)
+    except KVError as error:
+        return error
+    except Exception:
+        log.exception("a join could not be planned", join=shown(name))
+        return Internal(f"the join {shown(name)} could not be planned: a defect of this server, which its log shows")
 
 
 def _listed(entry: str, members: frozenset[str] | KVError) -> bool:

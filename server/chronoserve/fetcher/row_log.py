@@ -13,23 +13,29 @@ from chronoserve.model.naming import SCHEMA_PUBLISH_EVENT
 
 logger = structlog.get_logger("chronoserve.fetcher")
 
+COMPLAINT_MILLIS = 10_000
+"""Rows of a join that cannot be encoded are logged at most this often."""
+
 
 def publish(log: ResponseLog, schemas: JoinLog, now: int) -> None:
     """The control event that publishes the schemas; it goes before the first row that has their hash."""
     log.offer(LoggedResponse(schemas.hash.encode(), schemas.schema.encode(), SCHEMA_PUBLISH_EVENT, now, None))
 
 
-def write_log(log: ResponseLog, schemas: JoinLog, request: FeatureRequest, row: FeatureRow, base: Mapping[str, Any], began: int) -> None:
+def write_log(log: ResponseLog, schemas: JoinLog, request: FeatureRequest, row: FeatureRow, *, base: Mapping[str, Any], began: int) -> bool:
     """Offer the row, if its keys are among those that are logged. ``base``: features before derivations.
 
-    What cannot be encoded is logged here and changes nothing for the caller.
+    False: it could not be encoded, which changes nothing for the caller. The reason is logged now and then.
     """
     try:
         key = schemas.key_bytes(row.keys)
         if not schemas.sampled(key):
-            return
+            return True
         value = schemas.value_bytes({**base, **row.features} if row.features else base)
     except KVError as error:
-        logger.warning("a row could not be written to the response log", join=request.name, cause=error.message)
-        return
+        if schemas.complained_at is None or not 0 <= began - schemas.complained_at < COMPLAINT_MILLIS:
+            schemas.complained_at = began
+            logger.warning("a row could not be written to the response log", join=request.name, cause=error.message)
+        return False
     log.offer(LoggedResponse(key, value, request.name, began if request.at_millis is None else request.at_millis, schemas.hash))
+    return True

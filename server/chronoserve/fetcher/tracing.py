@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chronoserve.fetcher import timed
-from chronoserve.fetcher.asks import NOT_READ, Ask, Asks
+from chronoserve.fetcher.asks import NOT_READ, Ask
 from chronoserve.fetcher.join_plan import JoinPlan
 from chronoserve.fetcher.join_rows import Made, PartAsk
 from chronoserve.fetcher.observe import Call, Phase
@@ -22,9 +22,10 @@ def trace_joins(
     call: Call,
     plans: Sequence[JoinPlan | KVError],
     asked: Sequence[Sequence[PartAsk]],
-    asks: Asks,
-    answers: Sequence[bytes | KVError],
     made: Sequence[Made],
+    *,
+    reads: Sequence[Read],
+    answers: Sequence[bytes | KVError],
 ) -> None:
     """Phases, the reads of every row's parts, and where the features of the first row came from."""
     _add_seconds(trace, call)
@@ -32,7 +33,7 @@ def trace_joins(
         if isinstance(plan, JoinPlan):
             for part, ask in zip(plan.parts.parts, row_asks, strict=False):
                 if isinstance(ask, Ask) and isinstance(part.group, GroupByPlan):
-                    trace.reads += _traced(part.stem, part.group, ask, asks, answers)
+                    trace.reads += _traced(part.stem, part.group, ask, reads, answers)
     if made and isinstance(plans[0], JoinPlan) and not trace.feature_parts:
         trace.feature_parts.update(_parts_of(plans[0], made[0].row.features or {}))
 
@@ -42,15 +43,16 @@ def trace_groups(
     call: Call,
     plans: Sequence[GroupByPlan | KVError],
     asked: Sequence[PartAsk],
-    asks: Asks,
-    answers: Sequence[bytes | KVError],
     rows: Sequence[FeatureRow],
+    *,
+    reads: Sequence[Read],
+    answers: Sequence[bytes | KVError],
 ) -> None:
     """The same for group bys."""
     _add_seconds(trace, call)
     for plan, ask in zip(plans, asked, strict=True):
         if isinstance(ask, Ask) and isinstance(plan, GroupByPlan):
-            trace.reads += _traced(plan.stem, plan, ask, asks, answers)
+            trace.reads += _traced(plan.stem, plan, ask, reads, answers)
     if rows and isinstance(plans[0], GroupByPlan) and not trace.feature_parts:
         trace.feature_parts.update(dict.fromkeys(rows[0].features or {}, plans[0].stem))
 
@@ -61,15 +63,15 @@ def _add_seconds(trace: Trace, call: Call) -> None:
             trace.seconds[phase] = trace.seconds.get(phase, 0.0) + call.seconds[phase]
 
 
-def _traced(stem: str, group: GroupByPlan, ask: Ask, asks: Asks, answers: Sequence[bytes | KVError]) -> list[TracedRead]:
+def _traced(stem: str, group: GroupByPlan, ask: Ask, reads: Sequence[Read], answers: Sequence[bytes | KVError]) -> list[TracedRead]:
     served = group.served
     found = []
     if ask.batch == NOT_READ:
         found.append(TracedRead(stem, Read(served.batch_dataset, ask.key), cached=True))
     else:
-        found.append(_read(stem, asks.reads[ask.batch], answers[ask.batch]))
+        found.append(_read(stem, reads[ask.batch], answers[ask.batch]))
     if ask.stream != NOT_READ:
-        found.append(_read(stem, asks.reads[ask.stream], answers[ask.stream]))
+        found.append(_read(stem, reads[ask.stream], answers[ask.stream]))
     return found
 
 
