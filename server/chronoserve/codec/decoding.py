@@ -2,7 +2,8 @@
 
 The source is made of numbered variables and constants of this module alone: no name of a schema is ever part of it.
 What each type becomes is said in ``chronoserve.model.types``. The cost is linear in the bytes: a list may not announce
-more items than the bytes that follow could hold, and slices beyond the end are noticed before anything is returned.
+more items than the bytes that follow could hold, slices beyond the end are noticed before anything is returned, and
+structs, lists and maps within lists and maps, which cost the most memory for a byte, are counted (spec/reliability.md R17).
 """
 
 import itertools
@@ -18,6 +19,8 @@ from chronoserve.model.types import DataType, Field, ListType, MapType, Primitiv
 
 Decode = Callable[[bytes], tuple[object, ...]]
 
+NESTED_MAX = 16_384
+"""Structs, lists and maps within lists and maps of one value, and one more for every 16 bytes of it."""
 _LOOPS_MAX = 4
 """Lists and maps within each other in one function; deeper ones get their own. Python refuses 20 nested blocks."""
 _INLINE_MAX = 500
@@ -26,6 +29,7 @@ _LINES_MAX = 20_000
 _FIXED: Mapping[DataType, tuple[str, int]] = {types.FLOAT: ("f", 4), types.DOUBLE: ("d", 8)}
 _VARINTS: Mapping[DataType, str] = {types.INT: "read_int", types.LONG: "read_long"}
 _NARROW: Mapping[DataType, str] = {types.BYTE: "read_byte", types.SHORT: "read_short"}
+_NESTED = (ListType, MapType, StructType)
 _SLICED: Mapping[DataType, str] = {types.STRING: ".decode()", types.BINARY: ""}
 
 
@@ -48,7 +52,7 @@ _GIVEN: dict[str, Any] = {
     "ZIGZAG": varints.ZIGZAG,
     "LENGTH": varints.LENGTH,
     "BOOLEANS": (False, True),
-    "EMPTY_MAX": varints.EMPTY_ITEMS_MAX,
+    "NESTED_MAX": NESTED_MAX,
     "read_long": varints.read_long,
     "read_int": varints.read_int,
     "read_byte": varints.read_narrow(8),
@@ -72,6 +76,7 @@ def compile_decode(record: StructType) -> Decode:
     """
     source = _Source(compact=types_within(record) > _INLINE_MAX)
     source.add(0, "def decode(data):", "    try:", "        p = 0; size = len(data)")
+    source.add(2, "left = [NESTED_MAX + (size >> 4)]" if _nests(record) else "left = None")
     names = source.fields(record.fields, 2, 0)
     if _slices(record):
         source.add(2, "if p > size: malformed()")
@@ -86,6 +91,7 @@ def _tuple(names: Sequence[str]) -> str:
 
 class _Source:
     """Lines of Python. In them ``data`` are the bytes, ``size`` their number, ``p`` the position that is read next.
+    ``left`` holds how many values may still be nested.
 
     ``compact``: fields are read by functions, one for each shape of a type, rather than by lines of their own.
     """
@@ -141,7 +147,7 @@ class _Source:
     def _each_nullable(self, data_type: DataType, targets: list[str], depth: int, loops: int) -> None:
         for target in targets:
             if self._compact:
-                self.add(depth, f"{target}, p = {self._nullable_reader(data_type)}(data, p, size)")
+                self.add(depth, f"{target}, p = {self._nullable_reader(data_type)}(data, p, size, left)")
             else:
                 self._nullable(data_type, target, depth, loops)
 
@@ -158,7 +164,7 @@ class _Source:
             case StructType():
                 self._struct(data_type, target, at, depth, loops)
             case ListType() | MapType() if loops >= _LOOPS_MAX:
-                self.add(depth, f"{target}, p = {self._reader(data_type)}(data, p + {at}, size)")
+                self.add(depth, f"{target}, p = {self._reader(data_type)}(data, p + {at}, size, left)")
             case ListType(element):
                 self._list(element, target, at, depth, loops)
             case MapType(types.STRING, value):
@@ -195,17 +201,17 @@ class _Source:
             self.add(depth, f"p += {at}")
         self.add(depth, f"{target} = {_tuple(self.fields(struct_type.fields, depth, loops))}")
 
-    def _blocks(self, target: str, empty: str, at: int, depth: int, item: DataType | None) -> None:
-        """The head of the loop over the blocks of a list (of ``item``) or a map; in it, ``n`` items are to be read."""
-        least = 1 if item is None else least_size(item)
+    def _blocks(self, target: str, empty: str, at: int, depth: int, *, item: DataType, least: int) -> None:
+        """The head of the loop over the blocks of a list or a map; in it, ``n`` items of at least ``least`` bytes are to be read."""
         self.add(depth, f"{target} = {empty}" + (f"; p += {at}" if at else ""), "while True:")
         self.add(depth + 1, "b = data[p]", "if b < 128: n = ZIGZAG[b]; p += 1", "else: n, p = read_long(data, p)", "if n <= 0:")
         self.add(depth + 2, "if n == 0: break", "n, p = read_sized_block(data, p, n)")
-        within = f"n * {least} > size - p" if least else f"n + len({target}) > EMPTY_MAX"
-        self.add(depth + 1, f"if {within}: malformed()")
+        self.add(depth + 1, f"if n * {least} > size - p: malformed()")
+        if isinstance(item, _NESTED):
+            self.add(depth + 1, "left[0] -= n", "if left[0] < 0: malformed()")
 
     def _list(self, element: DataType, target: str, at: int, depth: int, loops: int) -> None:
-        self._blocks(target, "[]", at, depth, element)
+        self._blocks(target, "[]", at, depth, item=element, least=least_size(element))
         inside = depth + 1
         if element in _FIXED:
             code, width = _FIXED[element]
@@ -219,7 +225,7 @@ class _Source:
         self.add(inside + 1, f"a{item}({item})")
 
     def _map(self, value: DataType, target: str, at: int, depth: int, loops: int) -> None:
-        self._blocks(target, "{}", at, depth, None)
+        self._blocks(target, "{}", at, depth, item=value, least=1 + least_size(value))
         key, item = self._variable(), self._variable()
         self.add(depth + 1, "for _ in range(n):")
         self._primitive(types.STRING, key, 0, depth + 2)
@@ -236,7 +242,7 @@ class _Source:
     def _function(self, key: object, write: Callable[[], None]) -> str:
         if key not in self._readers:
             name, outer = f"read_{next(self._numbers)}", self._lines
-            self._lines = [f"def {name}(data, p, size):"]
+            self._lines = [f"def {name}(data, p, size, left):"]
             write()
             self.add(1, "return value, p")
             self._functions += self._lines
@@ -262,6 +268,17 @@ def least_size(data_type: DataType) -> int:
     if isinstance(data_type, StructType):
         return len(data_type.fields)
     return _FIXED[data_type][1] if data_type in _FIXED else 1
+
+
+def _nests(data_type: DataType) -> bool:
+    """Whether there are lists, maps or structs within its lists and maps."""
+    match data_type:
+        case ListType(item) | MapType(_, item):
+            return isinstance(item, _NESTED)
+        case StructType():
+            return any(_nests(field.type) for field in data_type.fields)
+        case _:
+            return False
 
 
 def _slices(data_type: DataType) -> bool:

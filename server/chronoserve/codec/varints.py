@@ -9,9 +9,6 @@ ZIGZAG = tuple((byte >> 1) ^ -(byte & 1) for byte in range(128))
 LENGTH = tuple(byte >> 1 if byte < 128 and not byte & 1 else -1 for byte in range(256))
 """The length that one byte is; -1 where it is none by itself."""
 
-EMPTY_ITEMS_MAX = 16
-"""How many items that take no bytes (structs without fields) a list may have: nothing else bounds their number."""
-
 _BITS_64 = 1 << 64
 _LONG_MIN, _LONG_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -21,24 +18,38 @@ class Malformed(ValueError):
 
 
 def read_long(data: bytes, start: int) -> tuple[int, int]:
-    """The long at ``start``, and where it ends. Raises Malformed, or IndexError where the data ends first."""
-    byte = data[start]
-    if byte < 128:
-        return ZIGZAG[byte], start + 1
+    """The long at ``start``, and where it ends. Raises Malformed, or IndexError where the data ends first.
+
+    Written out up to the six bytes that times in epoch millis have. Continuation bits are subtracted once, not masked one by one.
+    """
+    first = data[start]
+    if first < 128:
+        return ZIGZAG[first], start + 1
     second = data[start + 1]
     if second < 128:
-        number = byte + (second << 7) - 0x80
+        number = first + (second << 7) - 0x80
         return (number >> 1) ^ -(number & 1), start + 2
     third = data[start + 2]
     if third < 128:
-        number = byte + (second << 7) + (third << 14) - 0x4080
+        number = first + (second << 7) + (third << 14) - 0x4080
         return (number >> 1) ^ -(number & 1), start + 3
-    number = byte + (second << 7) + (third << 14) - 0x20_4080
-    return _read_on(data, start + 3, number)
+    fourth = data[start + 3]
+    number = first + (second << 7) + (third << 14) + (fourth << 21) - 0x20_4080
+    if fourth < 128:
+        return (number >> 1) ^ -(number & 1), start + 4
+    fifth = data[start + 4]
+    if fifth < 128:
+        number += (fifth << 28) - 0x1000_0000
+        return (number >> 1) ^ -(number & 1), start + 5
+    sixth = data[start + 5]
+    if sixth < 128:
+        number += (fifth << 28) + (sixth << 35) - 0x8_1000_0000
+        return (number >> 1) ^ -(number & 1), start + 6
+    return _read_to_the_end(data, start + 6, number + (fifth << 28) + (sixth << 35) - 0x408_1000_0000)
 
 
-def _read_on(data: bytes, position: int, number: int) -> tuple[int, int]:
-    shift = 21
+def _read_to_the_end(data: bytes, position: int, number: int) -> tuple[int, int]:
+    shift = 42
     while (byte := data[position]) > 127:
         number += (byte - 128) << shift
         shift += 7

@@ -37,14 +37,19 @@ def double_text(number: float) -> str:
 
     JDK 18 and older print a digit or two more for a few magnitudes beyond 2**52, which nobody should store by text.
     """
-    return _laid_out(repr(abs(number)), number)
+    return _laid_out(_two_figures(repr(abs(number)), number), number)
 
 
 def float_text(number: float) -> str:
     """``Float.toString`` of a number that 32 bits hold."""
     magnitude = abs(number)
     shortest = next((text for text in (f"{magnitude:.{digits}g}" for digits in range(1, 9)) if as_float32(float(text)) == magnitude), None)
-    return _laid_out(shortest or f"{magnitude:.9g}", number)
+    return _laid_out(_two_figures(shortest or f"{magnitude:.9g}", number), number)
+
+
+def _two_figures(digits: str, number: float) -> str:
+    """Where one figure is enough, Java prints two, the nearest: the smallest double is 4.9E-324, not 5.0E-324."""
+    return f"{abs(number):.1e}" if digits[1:2] == "e" else digits
 
 
 def _laid_out(digits: str, number: float) -> str:
