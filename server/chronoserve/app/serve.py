@@ -14,6 +14,7 @@ import structlog
 
 from chronoserve.app.settings import Settings
 from chronoserve.app.supervisor import END, Supervisor, socket_directory
+from chronoserve.wire import transports
 from chronoserve.wire.http import AdminHttpServer
 
 log = structlog.get_logger("chronoserve")
@@ -51,7 +52,7 @@ async def serve_alone(settings: Settings) -> int:
     async def started(worker: Worker) -> None:
         admin.extend(await _admin(settings, worker.unready, worker.scrape))
         http = [each.address for each in admin]
-        log.info("serving", listen=worker.server.addresses, http=http, admin=worker.admin_address, workers=1)
+        log.info("serving", listen=worker.server.addresses, http=http, admin=worker.admin_address, workers=1, transport=_transport(settings))
 
     async def stopping() -> None:
         for each in admin:
@@ -72,7 +73,7 @@ async def serve_with_workers(settings: Settings) -> int:
         running = asyncio.create_task(supervisor.run())
         try:
             if await supervisor.serves():
-                log.info("serving", listen=settings.listen, http=[each.address for each in admin], workers=settings.workers)
+                log.info("serving", listen=settings.listen, http=[each.address for each in admin], workers=settings.workers, transport=_transport(settings))
             return await running
         finally:
             for each in admin:
@@ -123,6 +124,10 @@ async def _admin(
     server = AdminHttpServer(settings.http, ready=ready, scrape=scrape, configuration=settings.redacted())
     await server.start()
     return [server]
+
+
+def _transport(settings: Settings) -> str:
+    return transports.name(settings.transport)
 
 
 def settings_from_supervisor() -> Settings:

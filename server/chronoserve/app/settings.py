@@ -12,6 +12,7 @@ from chronoserve.kvstore.registry import StoreURL
 from chronoserve.kvstore.router import Route
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.access import Policy, Rule, Verb
+from chronoserve.wire import transports
 
 LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -106,6 +107,8 @@ class Settings(Section, frozen=True):
     admin: str | None = None
     """Address of the gRPC admin services (channelz); none by default."""
     workers: Positive = 1
+    transport: transports.Choice = "auto"
+    """What speaks HTTP/2: ``native`` (built by ``make native``), ``grpcio``, or ``auto``: the first of them that is there."""
     stores: dict[str, StoreSettings] = {}
     routes: list[RouteSettings] = []
     create_on_put: bool = False
@@ -138,6 +141,7 @@ class Settings(Section, frozen=True):
         for store in self.stores.values():
             StoreURL.parse(store.url)
         self._verify_words()
+        transports.is_native(self.transport)
         if self.workers > 1 and any(StoreURL.parse(store.url).scheme == "memory" for store in self.stores.values()):
             raise InvalidRequest("memory:// lives in one process: use workers = 1 or another store")
 

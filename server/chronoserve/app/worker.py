@@ -16,11 +16,13 @@ from chronoserve.app.settings import AuthSettings, Settings, policy
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.bulk import BulkLoader
 from chronoserve.service.identity import JWTVerifier, StaticTokens, TokenVerifier
+from chronoserve.wire import transports
 from chronoserve.wire.auth import Authenticator
 from chronoserve.wire.exposition import Observed, registry
 from chronoserve.wire.health import NOT_SERVING, SERVING
 from chronoserve.wire.seam import Deadlines, Seam
-from chronoserve.wire.server import AdminGrpcServer, GrpcServer, Transport
+from chronoserve.wire.data_port import Transport
+from chronoserve.wire.server import AdminGrpcServer, GrpcServer
 from chronoserve.wire.tls import TLSFiles
 
 log = structlog.get_logger("chronoserve")
@@ -51,6 +53,7 @@ class Worker:
             message_bytes_max=limits.message_bytes_max,
             streams_per_connection_max=limits.streams_per_connection_max,
             tls=TLSFiles(*_tls_paths(settings)) if settings.tls else None,
+            native=transports.is_native(settings.transport),
         )
         self.server = GrpcServer(composed.gateway, self.seam, bulk, transport)
         self._admin = AdminGrpcServer(settings.admin) if settings.admin else None

@@ -19,7 +19,8 @@ from chronoserve.service.gateway import Gateway, Limits
 from chronoserve.testing.clock import ManualClock
 from chronoserve.v1 import kv_pb2, kv_pb2_grpc
 from chronoserve.wire.seam import Deadlines, Seam
-from chronoserve.wire.server import GrpcServer, Transport
+from chronoserve.wire.data_port import Transport
+from chronoserve.wire.server import GrpcServer
 
 SECONDS = 20.0
 """Time limit of one call in these tests: generous, because they share a small machine."""
