@@ -16,6 +16,8 @@ from chronoserve.sql.types import FUNCTION
 
 DEPTH_MAX = 120
 """How deep a tree may be: chains of operators count, one level each."""
+BARE_CALLS = frozenset({"current_date", "current_timestamp", "localtimestamp", "current_user", "user", "session_user"})
+"""Names that are calls without parentheses where no column has them."""
 
 
 class Analysis:
@@ -87,6 +89,8 @@ class Analysis:
             return found[0]
         if found:
             raise InvalidRequest(f"{text} is ambiguous: {len(found)} columns have that name", field="expression")
+        if lower in BARE_CALLS:
+            return self.call(lower, ())
         raise InvalidRequest(f"cannot resolve `{text}`: the columns are {self.listed()}", field="expression")
 
     def listed(self) -> str:
@@ -99,6 +103,8 @@ class Analysis:
             name = "named_struct"
         elif name == "struct":
             name, arguments = "named_struct", named(arguments)
+        elif name == "arrays_zip":
+            arguments = named(arguments, "{}", first=0)
         function = FUNCTIONS.get(name)
         if function is None:
             raise refusal(name)
@@ -140,18 +146,27 @@ def boolean(node: Node) -> Node:
     return node
 
 
-def named(arguments: Sequence[Syntax]) -> list[Syntax]:
+def named(arguments: Sequence[Syntax], nameless: str = "col{}", first: int = 1) -> list[Syntax]:
     """``struct(a, b as c, 1)`` as ``named_struct('a', a, 'c', b, 'col3', 1)``."""
     found: list[Syntax] = []
     for index, argument in enumerate(arguments):
         match argument:
             case Alias(value, name):
                 found += [Literal(name, STRING), value]
-            case Name(text) | Dot(_, text):
+            case Name(text):
+                found += [Literal(text, STRING), argument]
+            case Dot(base, text) if is_path(base):
                 found += [Literal(text, STRING), argument]
             case _:
-                found += [Literal(f"col{index + 1}", STRING), argument]
+                found += [Literal(nameless.format(index + first), STRING), argument]
     return found
+
+
+def is_path(tree: Syntax) -> bool:
+    """Whether it is a name, or fields of one: ``a.b.c``."""
+    while isinstance(tree, Dot):
+        tree = tree.base
+    return isinstance(tree, Name)
 
 
 def refusal(name: str) -> Exception:

@@ -44,7 +44,6 @@ SYMBOLS = {
 }
 WORDS = {"div": (PRODUCT, "div"), "and": (AND, "and"), "or": (OR, "or")}
 PREDICATES = frozenset({"between", "in", "like", "ilike", "rlike", "regexp", "is"})
-BARE_CALLS = frozenset({"current_date", "current_timestamp", "current_user", "user", "localtimestamp"})
 TYPED_LITERALS = frozenset({"date", "timestamp", "timestamp_ltz", "timestamp_ntz", "interval", "x"})
 UNIT_FUNCTIONS = {"timestampadd": "timestampadd", "dateadd": "timestampadd", "timestampdiff": "timestampdiff", "datediff": "timestampdiff"}
 DATETIME_UNITS = frozenset(
@@ -284,8 +283,6 @@ class Reader:
             self.next()
             return self.typed_literal(keyword)
         self.next()
-        if keyword in BARE_CALLS and not self.is_symbol("("):
-            return Call(keyword, ())
         return self.named(found.text)
 
     def typed_literal(self, keyword: str) -> Syntax:
