@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 ONLY ?=
 
-.PHONY: help setup run test conformance bench lint type protos clients image engines lock format clean
+.PHONY: help setup native run test conformance bench lint type protos clients image engines lock format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.ready ## the virtual environment .venv with everything that tests need, locked by hashes
+setup: .venv/.ready ## the virtual environment .venv with everything that tests need, locked by hashes; the native transport if there is cargo
+	@scripts/native.sh --optional
 
 .venv/.ready: requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "chronoserve needs Python 3.11 or later (PYTHON=python3.12 make setup)"; exit 1; }
@@ -19,7 +20,10 @@ setup: .venv/.ready ## the virtual environment .venv with everything that tests 
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-run: setup ## a real exchange on the embedded store: recorded Chronon bytes in, the same bytes out
+native: .venv/.ready ## build the native transport (native/) and install it into .venv; ARGS=--test for its own tests
+	scripts/native.sh $(ARGS)
+
+run: .venv/.ready ## a real exchange on the embedded store: recorded Chronon bytes in, the same bytes out
 	$(BIN)/chronoserve demo --no-stay
 
 test: setup ## everything that needs no engine to be installed; the rest is skipped by name
@@ -60,6 +64,7 @@ lock: setup ## resolve the dependencies again
 	  -c requirements/held.txt pyproject.toml --all-extras --group dev -o requirements/dev.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
 	  -c requirements/held.txt -c requirements/dev.lock pyproject.toml --all-extras -o requirements/serve.lock
+	scripts/native.sh --lock
 
 image: ## the container image (needs Docker or another builder: BUILDER=buildah\ bud)
 	$(or $(BUILDER),docker build) -t chronoserve .
