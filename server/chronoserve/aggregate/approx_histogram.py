@@ -154,7 +154,8 @@ class _Image:
         self.at = _HEAD.size
 
     def sketch(self, kind: _Kind, lg_max: int) -> ItemsSketch:
-        """
+        """The sketch that the image is of.
+
         Raises:
             CorruptValue: the image is none of a sketch of such items.
         """

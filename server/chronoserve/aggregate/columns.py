@@ -178,6 +178,7 @@ class Bucketed(_Keyed):
     def __init__(self, source: Direct, bucket_at: int) -> None:
         super().__init__(source.aggregator, source.at)
         self._values = source.values
+        self.vector = isinstance(source, Vector)
         self.bucket_at = bucket_at
 
     def update(self, ir: Any, row: Row, ts: int) -> Any:
@@ -287,7 +288,8 @@ class ElementWise(Column):
 
 
 def column(part: Part, input_type: StructType) -> Column:
-    """
+    """The column that a part makes over rows of ``input_type``.
+
     Raises:
         InvalidRequest: the row has no such column, or the combination is one that Chronon refuses.
         Unsupported: it needs a library that is not installed.

@@ -4,6 +4,7 @@ Their own compressed image is the stored IR. Copies and merges go through a unio
 estimates by another formula than a sketch that saw its values itself.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from chronoserve.aggregate import cpc_image
@@ -11,7 +12,7 @@ from chronoserve.aggregate.aggregator import Aggregator
 from chronoserve.aggregate.sketches import library
 from chronoserve.model.confs import Operation
 from chronoserve.model.errors import CorruptValue, InvalidRequest
-from chronoserve.model.types import BINARY, INTEGRAL, LONG, STRING, DataType
+from chronoserve.model.types import BINARY, INTEGRAL, LONG, DataType
 
 
 class ApproxUniqueCount(Aggregator):
@@ -28,13 +29,19 @@ class ApproxUniqueCount(Aggregator):
         self._sketch, self._union = sketches.cpc_sketch, sketches.cpc_union
         self._lg_k = lg_k
         self._add = self._add_long if data_type in INTEGRAL else self._add_binary if data_type == BINARY else self._add_plain
-        self.hashes_text = data_type == STRING
 
     def prepare(self, value: Any, ts: int) -> Any:
         return self._add(self._sketch(self._lg_k), value)
 
     def update(self, ir: Any, value: Any, ts: int) -> Any:
         return self._add(self.clone(ir) if isinstance(ir, bytes) else ir, value)
+
+    def of_all(self, values: Iterable[Any]) -> Any:
+        """The sketch of many values."""
+        sketch = self._sketch(self._lg_k)
+        for value in values:
+            sketch = self._add(sketch, value)
+        return sketch
 
     def merge(self, ir: Any, other: Any) -> Any:
         return self.merge_all([ir, other])

@@ -1,6 +1,6 @@
 """MIN and MAX."""
 
-from math import copysign
+from math import copysign, isnan, nan
 from typing import Any
 
 from chronoserve.aggregate.aggregator import Aggregator
@@ -25,34 +25,30 @@ class _Extreme(Aggregator):
 
 class Min(_Extreme):
     def merge(self, ir: Any, other: Any) -> Any:
-        return other if other < ir else ir
+        return min(ir, other)
 
 
 class Max(_Extreme):
     def merge(self, ir: Any, other: Any) -> Any:
-        return other if other > ir else ir
+        return max(ir, other)
 
 
 class FloatMin(_Extreme):
-    """As Math.min: NaN wins, and −0.0 is less than 0.0."""
+    """As Math.min: NaN wins, and -0.0 is less than 0.0."""
 
     def merge(self, ir: float, other: float) -> float:
-        if ir != ir:
-            return ir
-        if other == 0 == ir:
-            return min(ir, other, key=_sign)
-        return ir if ir <= other else other
+        if isnan(ir) or isnan(other):
+            return nan
+        return min(ir, other, key=_sign) if other == 0 == ir else min(ir, other)
 
 
 class FloatMax(_Extreme):
-    """As Math.max: NaN wins, and 0.0 is more than −0.0."""
+    """As Math.max: NaN wins, and 0.0 is more than -0.0."""
 
     def merge(self, ir: float, other: float) -> float:
-        if ir != ir:
-            return ir
-        if other == 0 == ir:
-            return max(ir, other, key=_sign)
-        return ir if ir >= other else other
+        if isnan(ir) or isnan(other):
+            return nan
+        return max(ir, other, key=_sign) if other == 0 == ir else max(ir, other)
 
 
 class StringMin(_Extreme):

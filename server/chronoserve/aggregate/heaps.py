@@ -92,6 +92,7 @@ class Ranked(Heap):
 
     def __init__(self, data_type: DataType, k: int, *, descending: bool) -> None:
         super().__init__(k, descending=descending)
+        self.element = data_type
         self.ir_type = self.output_type = ListType(data_type)
         self._key = sort_key(data_type)
         self._less, self._at_most = comparisons(data_type)

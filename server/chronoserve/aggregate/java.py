@@ -4,7 +4,6 @@ import hashlib
 import struct
 
 
-
 def string_hash(text: str) -> int:
     """String.hashCode."""
     hashed = 0

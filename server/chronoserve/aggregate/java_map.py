@@ -12,7 +12,7 @@ class JavaMap(dict[Any, int]):
 
     __slots__ = ("hash", "slots")
 
-    def __init__(self, key_hash: Callable[[Any], int], counts: Mapping[Any, int] = {}, slots: int = 0) -> None:  # noqa: B006 — never changed
+    def __init__(self, key_hash: Callable[[Any], int], counts: Mapping[Any, int] = {}, slots: int = 0) -> None:
         """``slots`` 0: those of a map that was filled one by one."""
         super().__init__(counts)
         self.hash = key_hash

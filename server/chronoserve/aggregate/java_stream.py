@@ -156,7 +156,8 @@ class Reader:
         self._known: list[Any] = []
 
     def object(self) -> Object:
-        """
+        """The object that the stream is of.
+
         Raises:
             CorruptValue: the bytes are no stream of one object, in the part of Java's grammar that Chronon's IRs use.
         """

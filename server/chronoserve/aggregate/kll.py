@@ -67,7 +67,7 @@ class ApproxPercentile(Aggregator):
         sketch = self._parsed(ir) if isinstance(ir, bytes) else ir
         if sketch.is_empty():
             return None
-        quantiles = sketch.get_quantiles(self._percentiles, False)  # noqa: FBT003 — the library names it not
+        quantiles = sketch.get_quantiles(self._percentiles, False)
         if 0.0 in quantiles:
             quantiles = _with_signed_zeros(sketch, self._percentiles)
         return [self._end(sketch, rank, quantile) for rank, quantile in zip(self._percentiles, quantiles, strict=True)]

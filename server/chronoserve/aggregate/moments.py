@@ -1,7 +1,7 @@
 """VARIANCE, SKEW, KURTOSIS: central moments in one pass, with the formulas of §5.1, operation by operation."""
 
-from math import inf, nan, pow, sqrt
-from typing import Any
+import math
+from math import inf, nan, sqrt
 
 from chronoserve.aggregate.aggregator import Aggregator
 from chronoserve.aggregate.numbers import int32, quotient
@@ -125,7 +125,7 @@ class Skew(_CentralMoments):
 def _power(base: float, exponent: float) -> float:
     """As Math.pow: no result is NaN, one too large is infinite."""
     try:
-        return pow(base, exponent)
+        return math.pow(base, exponent)
     except OverflowError:
         return inf
     except ValueError:
@@ -140,5 +140,3 @@ class Kurtosis(_CentralMoments):
         if n < 4 or m2 == 0:
             return nan
         return quotient(n * m4, m2 * m2) - 3
-
-

@@ -1,6 +1,6 @@
 """COUNT, SUM, AVERAGE: the operations that can take values back."""
 
-from math import copysign, inf, nan
+from math import copysign, inf, isnan, nan
 from typing import Any, ClassVar
 
 from chronoserve.aggregate.aggregator import Aggregator
@@ -113,6 +113,6 @@ def quotient(dividend: float, divisor: float) -> float:
     """Division as Java's doubles: by zero it gives NaN or an infinity."""
     if divisor:
         return dividend / divisor
-    if dividend == 0 or dividend != dividend:
+    if dividend == 0 or isnan(dividend):
         return nan
     return copysign(inf, dividend) * copysign(1.0, divisor)

@@ -22,10 +22,7 @@ from chronoserve.model.types import (
     DATE,
     DOUBLE,
     FLOAT,
-    INT,
-    LONG,
     NUMERIC,
-    SHORT,
     STRING,
     TIMESTAMP,
     DataType,
@@ -44,7 +41,8 @@ _HASHABLE = _ORDERED | {BINARY}
 
 
 def aggregator(operation: Operation, data_type: DataType, args: Args) -> Aggregator:
-    """
+    """The aggregator of an operation over values of one type.
+
     Raises:
         InvalidRequest: Chronon has no such operation over values of that type, or an argument is missing or wrong.
         Unsupported: it needs a library that is not installed.
@@ -67,7 +65,9 @@ def _over(allowed: frozenset[DataType], make: Callable[[DataType, Args], Aggrega
 
 
 def _refusal(operation: Operation, data_type: DataType) -> InvalidRequest:
-    return InvalidRequest(f"{operation.name} does not take input of type {short_name(data_type)}: cast the column to another type", field="operation")
+    return InvalidRequest(
+        f"{operation.name} does not take input of type {short_name(data_type)}: cast the column to another type", field="operation"
+    )
 
 
 def _sum(data_type: DataType, _: Args) -> Aggregator:

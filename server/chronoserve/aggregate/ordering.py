@@ -1,7 +1,7 @@
-"""How Java orders values: strings by UTF-16 unit, floats with NaN above everything and −0.0 below 0.0."""
+"""How Java orders values: strings by UTF-16 unit, floats with NaN above everything and -0.0 below 0.0."""
 
 from collections.abc import Callable
-from math import copysign, inf
+from math import copysign, inf, isnan
 from operator import le, lt
 from typing import Any
 
@@ -18,7 +18,7 @@ def utf16(text: str) -> bytes:
 
 def total(number: float) -> tuple[float, float]:
     """A key that orders numbers as Double.compare does."""
-    return (number, copysign(1.0, number)) if number == number else (inf, 2.0)
+    return (inf, 2.0) if isnan(number) else (number, copysign(1.0, number))
 
 
 def sort_key(data_type: DataType) -> Key | None:

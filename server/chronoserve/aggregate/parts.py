@@ -133,5 +133,3 @@ def _operation_name(aggregation: Aggregation) -> str:
     if rank is None:
         return aggregation.operation.name.lower()
     return f"{rank}{rank_bound(aggregation.operation, aggregation.arg_map)}"
-
-

@@ -27,7 +27,9 @@ class RowAggregator:
         self.input_type = input_type
         self.columns: tuple[Column, ...] = tuple(column(part, input_type) for part in parts)
         self.ir_type = StructType(IR_NAME, tuple(Field(p.output_name, c.ir_type) for p, c in zip(parts, self.columns, strict=True)))
-        self.output_type = StructType("Output", tuple(Field(p.output_name, c.output_type) for p, c in zip(parts, self.columns, strict=True)))
+        self.output_type = StructType(
+            "Output", tuple(Field(p.output_name, c.output_type) for p, c in zip(parts, self.columns, strict=True))
+        )
         self._deletable = any(c.aggregator.deletable for c in self.columns)
 
     def init(self) -> list[Any]:

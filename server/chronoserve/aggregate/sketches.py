@@ -14,7 +14,8 @@ def _datasketches() -> Any:
 
 
 def library(operation: Operation) -> Any:
-    """
+    """The library, for the operation that asks.
+
     Raises:
         Unsupported: it is not installed.
     """

@@ -5,11 +5,13 @@ from typing import Any
 from chronoserve.aggregate.aggregator import Aggregator
 from chronoserve.model.types import LONG, DataType, Field, StructType, short_name
 
+EPOCH_MILLIS = Field("epochMillis", LONG)
+
 TimePair = tuple[int, Any]
 
 
 def time_pair(payload: DataType) -> StructType:
-    return StructType(f"TimePair_{short_name(payload)}", (Field("epochMillis", LONG), Field("payload", payload)))
+    return StructType(f"TimePair_{short_name(payload)}", (EPOCH_MILLIS, Field("payload", payload)))
 
 
 class _Timed(Aggregator):

@@ -1,6 +1,6 @@
 """UNIQUE_COUNT and BOUNDED_UNIQUE_COUNT: sets of values (§5.4)."""
 
-from math import copysign, nan
+from math import copysign, isnan, nan
 from typing import Any, ClassVar
 
 from chronoserve.aggregate.aggregator import Aggregator
@@ -14,7 +14,7 @@ SENTINEL = "__SENTINEL__"
 
 def distinct_float(value: float) -> Any:
     """As boxed numbers compare: NaN is one value, the zeros are two."""
-    if value != value:
+    if isnan(value):
         return nan
     return NEGATIVE_ZERO if value == 0 and copysign(1.0, value) < 0 else value
 
@@ -51,7 +51,9 @@ class UniqueCount(Aggregator):
 
     def __init__(self, data_type: DataType) -> None:
         self.ir_type = ListType(data_type)
-        self._members = _Floats() if data_type in (FLOAT, DOUBLE) else _Members()
+        self.exact = data_type not in (FLOAT, DOUBLE)
+        """Whether Python tells values apart as Java does."""
+        self._members = _Members() if self.exact else _Floats()
 
     def prepare(self, value: Any, ts: int) -> set[Any]:
         return {self._members.of(value)}

@@ -1,0 +1,350 @@
+"""How one column is folded over one window, at the speed of Python's built-ins (spec/performance.md §4).
+
+A fold gives the bits that its aggregator would give, value after value: collapsed IR, streamed values, then tail hops. What
+it cannot do in that way, as ties that a heap decides, it hands to the aggregator itself.
+
+``head`` is what the streamed values come to, and depends on where a window starts; ``tail`` adds what was stored. Windows
+that start at the same row share a head. IRs arrive as they are stored.
+"""
+
+import sys
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from itertools import chain, pairwise
+from math import copysign, isnan
+from operator import add, itemgetter
+from typing import Any
+
+from chronoserve.aggregate.aggregator import Aggregator
+from chronoserve.aggregate.columns import all_merged
+from chronoserve.aggregate.cpc import ApproxUniqueCount
+from chronoserve.aggregate.extremes import FloatMax, FloatMin, Max, Min, StringMax, StringMin
+from chronoserve.aggregate.heaps import Ranked, TimedHeap
+from chronoserve.aggregate.moments import Variance
+from chronoserve.aggregate.numbers import Average, Count, DoubleSum, LongSum, int32, long, quotient
+from chronoserve.aggregate.timed import First, Last
+from chronoserve.aggregate.uniques import UniqueCount
+from chronoserve.model.boxed import INT_MAX
+from chronoserve.model.types import DOUBLE, FLOAT, STRING
+
+Values = list[Any]
+Times = list[int]
+Irs = Sequence[Any]
+"""Stored IRs in the order in which they are merged, None where a hop or tile has none for the column."""
+
+_time = itemgetter(0)
+
+
+def _added(numbers: Iterable[float], start: float) -> float:
+    return reduce(add, numbers, start)
+
+
+added: Callable[[Iterable[float], float], float] = sum if sys.version_info < (3, 12) else _added
+"""The sum from left to right, as the JVM forms it. From 3.12 on ``sum`` compensates for rounding, and so differs from it."""
+
+
+class Fold(ABC):
+    """One operation over the streamed values from ``at`` on: ``values`` have no nulls, ``times`` ascend and go with them."""
+
+    @abstractmethod
+    def head(self, values: Values, times: Times, at: int) -> Any: ...
+
+    @abstractmethod
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        """The output, before what a column makes of it; None where there was nothing to fold."""
+
+
+class PlainFold(Fold):
+    """What the aggregator does, one value after the other."""
+
+    def __init__(self, aggregator: Aggregator) -> None:
+        self._aggregator = aggregator
+
+    def head(self, values: Values, times: Times, at: int) -> Any:
+        return list(zip(values[at:], times[at:], strict=True))
+
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        aggregator = self._aggregator
+        ir = None if collapsed is None else aggregator.clone(aggregator.loaded(collapsed))
+        for value, ts in head:
+            ir = aggregator.prepare(value, ts) if ir is None else aggregator.update(ir, value, ts)
+        merged = all_merged(aggregator, [ir, *(None if stored is None else aggregator.loaded(stored) for stored in irs)])
+        return None if merged is None else aggregator.finalize(merged)
+
+
+class CountFold(Fold):
+    def head(self, values: Values, times: Times, at: int) -> int:
+        return len(values) - at
+
+    def tail(self, head: int, collapsed: int | None, irs: Irs) -> int | None:
+        counts = present(irs)
+        if collapsed is None:
+            return long(head + sum(counts)) if head or counts else None
+        return long(head + collapsed + sum(counts))
+
+
+class LongSumFold(Fold):
+    def head(self, values: Values, times: Times, at: int) -> int | None:
+        return sum(values[at:]) if at < len(values) else None
+
+    def tail(self, head: int | None, collapsed: int | None, irs: Irs) -> int | None:
+        sums = present(irs)
+        if collapsed is None and head is None and not sums:
+            return None
+        return long((collapsed or 0) + (head or 0) + sum(sums))
+
+
+class DoubleSumFold(Fold):
+    def head(self, values: Values, times: Times, at: int) -> Values:
+        return values[at:]
+
+    def tail(self, head: Values, collapsed: float | None, irs: Irs) -> float | None:
+        sums = present(irs)
+        if collapsed is not None:
+            return added(sums, added(head, collapsed))
+        if head:
+            return added(sums, added(head[1:], head[0]))
+        return added(sums[1:], sums[0]) if sums else None
+
+
+class AverageFold(Fold):
+    def head(self, values: Values, times: Times, at: int) -> Values:
+        return values[at:]
+
+    def tail(self, head: Values, collapsed: tuple[float, int] | None, irs: Irs) -> float | None:
+        if collapsed is not None:
+            total, count = added(head, collapsed[0]), collapsed[1] + len(head)
+        elif head:
+            total, count = added(head[1:], float(head[0])), len(head)
+        else:
+            irs = present(irs)
+            if not irs:
+                return None
+            (total, count), irs = irs[0], irs[1:]
+        for ir in irs:
+            if ir is not None:
+                total += ir[0]
+                count += ir[1]
+        return quotient(total, int32(count))
+
+
+class VarianceFold(Fold):
+    def __init__(self, aggregator: Variance) -> None:
+        self._aggregator = aggregator
+
+    def head(self, values: Values, times: Times, at: int) -> Values:
+        return values[at:]
+
+    def tail(self, head: Values, collapsed: tuple[int, float, float] | None, irs: Irs) -> float | None:
+        aggregator, ir = self._aggregator, collapsed
+        if head and ir is None:
+            ir, head = aggregator.prepare(head[0], 0), head[1:]
+        if ir is not None and head:
+            ir = self._updated(ir, head)
+        for other in irs:
+            if other is not None:
+                ir = other if ir is None else aggregator.merge(ir, other)
+        return None if ir is None else aggregator.finalize(ir)
+
+    def _updated(self, ir: tuple[int, float, float], values: Values) -> tuple[int, float, float]:
+        count, mean, m2 = ir
+        if not 0 <= count <= INT_MAX - len(values):
+            return reduce(lambda ir, value: self._aggregator.update(ir, value, 0), values, ir)
+        for value in values:
+            count += 1
+            delta = value - mean
+            mean += delta / count
+            m2 += delta * (value - mean)
+        return count, mean, m2
+
+
+class ExtremeFold(Fold):
+    """MIN and MAX of integers. ``best``: min or max."""
+
+    def __init__(self, best: Callable[..., Any]) -> None:
+        self._best = best
+
+    def head(self, values: Values, times: Times, at: int) -> Any:
+        return self._best(values[at:]) if at < len(values) else None
+
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        stored = present((collapsed, head, *irs))
+        return self._best(stored) if stored else None
+
+
+class FloatExtremeFold(ExtremeFold):
+    """The built-ins do not know that NaN wins and that the zeros differ: where there may be one, the aggregator decides."""
+
+    def __init__(self, best: Callable[..., Any], aggregator: FloatMin | FloatMax) -> None:
+        super().__init__(self._careful)
+        self._fast = best
+        self._merge = aggregator.merge
+
+    def _careful(self, values: Values) -> float:
+        best: float = self._fast(values)
+        return reduce(self._merge, values) if best == 0 or isnan(sum(values)) else best
+
+
+class StringExtremeFold(ExtremeFold):
+    def __init__(self, best: Callable[..., Any], aggregator: StringMin | StringMax) -> None:
+        super().__init__(self._careful)
+        self._fast = best
+        self._merge = aggregator.merge
+
+    def _careful(self, values: Sequence[str]) -> str:
+        best: str = self._fast(values) if "".join(values).isascii() else reduce(self._merge, values)
+        return best
+
+
+class FirstFold(Fold):
+    def head(self, values: Values, times: Times, at: int) -> Any:
+        return (times[at], values[at]) if at < len(values) else None
+
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        first = collapsed
+        for ir in (head, *irs):
+            if ir is not None and (first is None or first[0] > ir[0]):
+                first = ir
+        return None if first is None else first[1]
+
+
+class LastFold(Fold):
+    def head(self, values: Values, times: Times, at: int) -> Any:
+        """Of values with the last time, the one that came first."""
+        if at >= len(values):
+            return None
+        last = max(at, bisect_left(times, times[-1]))
+        return times[last], values[last]
+
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        last = collapsed
+        for ir in (head, *irs):
+            if ir is not None and (last is None or last[0] < ir[0]):
+                last = ir
+        return None if last is None else last[1]
+
+
+class _HeapFold(PlainFold):
+    """``head`` keeps what the aggregator would need as well, should the heap itself have to decide."""
+
+    def __init__(self, aggregator: TimedHeap | Ranked) -> None:
+        super().__init__(aggregator)
+        self._k = aggregator.k
+        self._descending = aggregator.descending
+
+    def head(self, values: Values, times: Times, at: int) -> Any:
+        return values, times, at
+
+    def _plainly(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        return super().tail(super().head(*head), collapsed, irs)
+
+    def _overlong(self, lists: Iterable[Values]) -> bool:
+        return any(len(stored) > self._k for stored in lists)
+
+
+class TimedHeapFold(_HeapFold):
+    """As long as all times at the edge differ, the k best are the k best, however they came."""
+
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        values, times, at = head
+        stored = present((collapsed, *irs))
+        if at == len(values) and not stored:
+            return None
+        k = self._k
+        start, end = (max(at, len(values) - k - 1), None) if self._descending else (at, at + k + 1)
+        candidates = list(zip(times[start:end], values[start:end], strict=True))
+        candidates.extend(chain.from_iterable(stored))
+        candidates.sort(key=_time, reverse=self._descending)
+        if self._overlong(stored) or _tied(candidates[: k + 1]):
+            return self._plainly(head, collapsed, irs)
+        return [value for _, value in candidates[:k]]
+
+
+class RankedFold(_HeapFold):
+    """Equal values are the same value, the zeros of floats apart."""
+
+    def __init__(self, aggregator: Ranked) -> None:
+        super().__init__(aggregator)
+        self._floats = aggregator.element in (FLOAT, DOUBLE)
+        self._strings = aggregator.element == STRING
+
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
+        values, _, at = head
+        stored = present((collapsed, *irs))
+        if at == len(values) and not stored:
+            return None
+        candidates = values[at:]
+        candidates.extend(chain.from_iterable(stored))
+        if self._overlong(stored) or self._undecided(candidates):
+            return self._plainly(head, collapsed, irs)
+        candidates.sort(reverse=self._descending)
+        return candidates[: self._k]
+
+    def _undecided(self, candidates: Values) -> bool:
+        if self._floats:
+            return isnan(sum(candidates)) or any(number == 0 and copysign(1.0, number) < 0 for number in candidates)
+        return self._strings and not "".join(candidates).isascii()
+
+
+class UniqueFold(Fold):
+    """Of values that Python tells apart as Java does."""
+
+    def head(self, values: Values, times: Times, at: int) -> set[Any]:
+        return set(values[at:])
+
+    def tail(self, head: set[Any], collapsed: Any, irs: Irs) -> int | None:
+        stored = present((collapsed, *irs))
+        return len(head.union(*stored)) if head or stored else None
+
+
+class CpcFold(Fold):
+    """A union counts the same, whichever sketch brings a value in."""
+
+    def __init__(self, aggregator: ApproxUniqueCount) -> None:
+        self._aggregator = aggregator
+
+    def head(self, values: Values, times: Times, at: int) -> Any:
+        return self._aggregator.of_all(values[at:]) if at < len(values) else None
+
+    def tail(self, head: Any, collapsed: Any, irs: Irs) -> int | None:
+        sketches = present((collapsed, head, *irs))
+        return self._aggregator.finalize(self._aggregator.merge_all(sketches)) if sketches else None
+
+
+def present(irs: Iterable[Any]) -> list[Any]:
+    return [ir for ir in irs if ir is not None]
+
+
+def _tied(ranked: list[tuple[int, Any]]) -> bool:
+    return any(a[0] == b[0] for a, b in pairwise(ranked))
+
+
+def fold(aggregator: Aggregator) -> Fold:
+    """The fastest there is for an aggregator."""
+    make = _FOLDS.get(type(aggregator))
+    if isinstance(aggregator, UniqueCount) and not aggregator.exact:
+        make = None
+    return PlainFold(aggregator) if make is None else make(aggregator)
+
+
+_FOLDS: dict[type[Aggregator], Callable[[Any], Fold]] = {
+    Count: lambda _: CountFold(),
+    LongSum: lambda _: LongSumFold(),
+    DoubleSum: lambda _: DoubleSumFold(),
+    Average: lambda _: AverageFold(),
+    Variance: VarianceFold,
+    Min: lambda _: ExtremeFold(min),
+    Max: lambda _: ExtremeFold(max),
+    FloatMin: lambda aggregator: FloatExtremeFold(min, aggregator),
+    FloatMax: lambda aggregator: FloatExtremeFold(max, aggregator),
+    StringMin: lambda aggregator: StringExtremeFold(min, aggregator),
+    StringMax: lambda aggregator: StringExtremeFold(max, aggregator),
+    First: lambda _: FirstFold(),
+    Last: lambda _: LastFold(),
+    TimedHeap: TimedHeapFold,
+    Ranked: RankedFold,
+    UniqueCount: lambda _: UniqueFold(),
+    ApproxUniqueCount: CpcFold,
+}
