@@ -91,8 +91,10 @@ def _integer(bits: int) -> Write:
     half = 1 << bits - 1
 
     def write(value: object, out: bytearray) -> None:
-        if isinstance(value, int) and value is not True and value is not False:
-            out += long_bytes(value if -half <= value < half else java_numbers.wrapped(value, bits))
+        if type(value) is int and -half <= value < half:
+            out += long_bytes(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            out += long_bytes(java_numbers.wrapped(value, bits))
         elif isinstance(value, float):
             out += long_bytes(java_numbers.truncated(value, bits))
         else:
@@ -111,16 +113,21 @@ def _narrow(bits: int) -> Write:
     return write
 
 
-def _floating(pack: Callable[[float], bytes], narrow: Callable[[float], float]) -> Write:
-    def write(value: object, out: bytearray) -> None:
-        if not isinstance(value, float | int) or isinstance(value, bool):
-            _refused(value, "a number")
-        try:
-            out += pack(narrow(float(value)))
-        except OverflowError:
-            raise Refused("is an integer beyond the range of doubles") from None
+def _float(value: object, out: bytearray) -> None:
+    out += _PACK_FLOAT(java_numbers.as_float32(_as_double(value)))
 
-    return write
+
+def _double(value: object, out: bytearray) -> None:
+    out += _PACK_DOUBLE(value if type(value) is float else _as_double(value))
+
+
+def _as_double(value: object) -> float:
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        _refused(value, "a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise Refused("is an integer beyond the range of doubles") from None
 
 
 def _boolean(value: object, out: bytearray) -> None:
@@ -148,8 +155,8 @@ _PRIMITIVES: Mapping[DataType, Write] = {
     types.SHORT: _narrow(16),
     types.INT: _integer(32),
     types.LONG: _integer(64),
-    types.FLOAT: _floating(_PACK_FLOAT, java_numbers.as_float32),
-    types.DOUBLE: _floating(_PACK_DOUBLE, float),
+    types.FLOAT: _float,
+    types.DOUBLE: _double,
     types.STRING: _string,
     types.BINARY: _binary,
 }
@@ -161,8 +168,14 @@ def _list(write_item: Write) -> Write:
             _refused(value, "a list")
         if value:
             out += long_bytes(len(value))
-        for index, item in enumerate(value):
-            _written(item, write_item, f"[{index}]", out)
+        index = 0
+        try:
+            for index, item in enumerate(value):  # noqa: B007 — the handler below needs it
+                if item is None:
+                    _refused_null()
+                write_item(item, out)
+        except Refused as refused:
+            raise refused.within(f"[{index}]") from None
         out.append(0)
 
     return write
@@ -174,38 +187,41 @@ def _map(write_item: Write) -> Write:
             _refused(value, "a map")
         if value:
             out += long_bytes(len(value))
-        for key, item in value.items():
-            _written(key, _string, " key", out)
-            _written(item, write_item, "{}", out)
+        step = " key"
+        try:
+            for key, item in value.items():
+                step = " key"
+                _string(_refused_null() if key is None else key, out)
+                step = "{}"
+                write_item(_refused_null() if item is None else item, out)
+        except Refused as refused:
+            raise refused.within(step) from None
         out.append(0)
 
     return write
 
 
-def _written(item: object, write_item: Write, step: str, out: bytearray) -> None:
-    if item is None:
-        raise Refused("is null, which Avro allows only in fields").within(step)
-    try:
-        write_item(item, out)
-    except Refused as refused:
-        raise refused.within(step) from None
+def _refused_null() -> NoReturn:
+    raise Refused("is null, which Avro allows only in fields")
 
 
 def _struct(struct_type: StructType) -> Write:
     """Each field is a union with null. A byte or short in it cannot be written, as Chronon cannot (spec §3.4)."""
-    fields = [(field.name, _field_writer(field.type)) for field in struct_type.fields]
+    writers = [_field_writer(field.type) for field in struct_type.fields]
     names = struct_type.names
 
     def write(value: object, out: bytearray) -> None:
-        for (name, write_field), item in zip(fields, _positional(value, names), strict=True):
-            if item is None:
-                out.append(0)
-                continue
-            out.append(2)
-            try:
-                write_field(item, out)
-            except Refused as refused:
-                raise refused.within(f".{name}") from None
+        items = _positional(value, names)
+        index = 0
+        try:
+            for index, item in enumerate(items):
+                if item is None:
+                    out.append(0)
+                else:
+                    out.append(2)
+                    writers[index](item, out)
+        except Refused as refused:
+            raise refused.within(f".{names[index]}") from None
 
     return write
 
@@ -214,7 +230,7 @@ def _positional(value: object, names: Sequence[str]) -> Sequence[object]:
     if isinstance(value, tuple | list):
         if len(value) < len(names):
             raise Refused(f"has {len(value)} values where the struct has {len(names)} fields")
-        return value[: len(names)]
+        return value if len(value) == len(names) else value[: len(names)]
     if isinstance(value, Mapping):
         return [value.get(name) for name in names]
     _refused(value, "a struct")

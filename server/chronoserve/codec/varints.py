@@ -102,9 +102,13 @@ def long_bytes(number: int) -> bytes:
     if not _LONG_MIN <= number <= _LONG_MAX:
         raise OverflowError
     rest = (number << 1) ^ (number >> 63)
-    if rest < 128:
+    if rest < 0x80:
         return _ONE_BYTE[rest]
-    written = bytearray()
+    if rest < 0x4000:
+        return bytes((rest & 127 | 128, rest >> 7))
+    if rest < 0x20_0000:
+        return bytes((rest & 127 | 128, rest >> 7 & 127 | 128, rest >> 14))
+    written = []
     while rest > 127:
         written.append(rest & 127 | 128)
         rest >>= 7
