@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chronoserve.app.settings import Settings
+from chronoserve.fetcher.external import ExternalRegistry
+from chronoserve.fetcher.fetch import Fetcher
+from chronoserve.fetcher.observe import FetchMetrics
+from chronoserve.fetcher.ports import FlagStore, ModelBackend
+from chronoserve.fetcher.response_log import ResponseLog
 from chronoserve.kvstore.layers.admission import Admission
 from chronoserve.kvstore.layers.breaker import Breaker
 from chronoserve.kvstore.layers.bulkhead import Bulkhead
@@ -18,6 +23,8 @@ from chronoserve.kvstore.port import KVStore
 from chronoserve.kvstore.registry import open_store
 from chronoserve.kvstore.router import Router
 from chronoserve.model.errors import KVError
+from chronoserve.service.features import FeatureLimits, Features
+from chronoserve.service.flags import ConfiguredFlags
 from chronoserve.service.gateway import Gateway, Limits
 
 START_SECONDS = 30.0
@@ -53,6 +60,16 @@ def layered(store: KVStore, name: str, inflight_calls_max: int | None = None) ->
     return Deadline(store)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extensions:
+    """What a deployment brings along for the fetcher; None: what the configuration says, or nothing."""
+
+    registry: ExternalRegistry | None = None
+    log: ResponseLog | None = None
+    flags: FlagStore | None = None
+    models: ModelBackend | None = None
+
+
 @dataclass(slots=True)
 class Composed:
     """What one process serves with."""
@@ -60,6 +77,8 @@ class Composed:
     gateway: Gateway
     router: Router
     admission: Admission | None
+    features: Features
+    fetch_metrics: FetchMetrics
 
     async def unready(self, seconds: float = 1.0) -> Mapping[str, str]:
         """Stores that give no sign of life, with the reason."""
@@ -70,6 +89,7 @@ class Composed:
         return {name: _reason(error) for name, error in zip(names, found, strict=True) if isinstance(error, Exception)}
 
     async def close(self) -> None:
+        await self.features.fetcher.close()
         await self.router.close()
 
 
@@ -78,7 +98,7 @@ def _reason(error: Exception) -> str:
     return error.message if isinstance(error, KVError) else type(error).__name__
 
 
-async def compose(settings: Settings) -> Composed:
+async def compose(settings: Settings, extensions: Extensions | None = None) -> Composed:
     """Open every store and build what stands in front of them.
 
     Raises:
@@ -111,4 +131,21 @@ async def compose(settings: Settings) -> Composed:
         for opened in stores.values():
             await opened.close()
         raise
-    return Composed(gateway, router, admission)
+    metrics = FetchMetrics()
+    return Composed(gateway, router, admission, _features(settings, gateway, metrics, extensions or Extensions()), metrics)
+
+
+def _features(settings: Settings, gateway: Gateway, metrics: FetchMetrics, extensions: Extensions) -> Features:
+    """The fetcher reads through the gateway as everybody does, so its reads are bounded, shared and measured like all others."""
+    fetcher = Fetcher(
+        gateway,
+        clock=clock,
+        registry=extensions.registry,
+        log=extensions.log,
+        flags=extensions.flags or ConfiguredFlags(settings.fetcher.flags),
+        settings=settings.fetcher.settings(),
+        metrics=metrics,
+        models=extensions.models,
+        lists=gateway,
+    )
+    return Features(fetcher, FeatureLimits(rows_per_call_max=settings.fetcher.rows_per_call_max))

@@ -1,23 +1,32 @@
 """``chronoserve serve``: one worker in this process, or a supervisor with several."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
+from chronoserve.app.handover import Door, Guests, handover_socket
+from chronoserve.app.questions import ANSWER_SECONDS, END, answer, ask
 from chronoserve.app.settings import Settings
-from chronoserve.app.supervisor import END, Supervisor, socket_directory
+from chronoserve.app.supervisor import Supervisor, reasons, socket_directory
 from chronoserve.wire import transports
-from chronoserve.wire.http import AdminHttpServer
+from chronoserve.wire.http import HttpServer, Ready, Scrape
+
+if TYPE_CHECKING:
+    from chronoserve.app.worker import Worker
 
 log = structlog.get_logger("chronoserve")
+
+
+ABOVE_SECONDS = 2 * ANSWER_SECONDS
+"""What a worker waits for its supervisor, which asks every worker before it answers."""
 
 
 def let_threads_finish() -> None:
@@ -44,86 +53,123 @@ def run(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def serve_alone(settings: Settings) -> int:
-    """One worker and the admin port in this process."""
-    from chronoserve.app.worker import Worker, serve
+    """One worker and the HTTP port in this process."""
+    from chronoserve.app.worker import serve
 
-    admin: list[AdminHttpServer] = []
+    async with AsyncExitStack() as stack:
 
-    async def started(worker: Worker) -> None:
-        admin.extend(await _admin(settings, worker.unready, worker.scrape))
-        http = [each.address for each in admin]
-        log.info("serving", listen=worker.server.addresses, http=http, admin=worker.admin_address, workers=1, transport=_transport(settings))
+        async def started(worker: "Worker") -> None:
+            http = []
+            if settings.http:
+                port = _http_of_worker(settings, worker, worker.unready, worker.scrape)
+                await port.start(settings.http)
+                stack.push_async_callback(port.stop)
+                http.append(port.address)
+            _say_serving(settings, worker.server.addresses, http, worker.admin_address)
 
-    async def stopping() -> None:
-        for each in admin:
-            await each.stop()
-
-    return await serve(settings, started=started, stopping=stopping)
+        return await serve(settings, started=started, stopping=stack.aclose)
 
 
 async def serve_with_workers(settings: Settings) -> int:
-    """A supervisor with ``settings.workers`` processes; the admin port is here."""
+    """A supervisor with ``settings.workers`` processes; the HTTP port is here, and its connections are handed to them."""
     from chronoserve.wire.ports import reserve_port
 
     reserved = [reserve_port(address) for address in settings.listen]
     settings = msgspec.structs.replace(settings, listen=[address for address, _ in reserved])
-    with socket_directory() as directory:
-        supervisor = Supervisor(settings, Path(directory))
-        admin = await _admin(settings, supervisor.unready, supervisor.scrape)
+    async with AsyncExitStack() as stack:
+        for _, holder in reserved:
+            if holder is not None:
+                stack.callback(holder.close)
+        directory = Path(stack.enter_context(socket_directory()))
+        supervisor = Supervisor(settings, directory)
+        http = []
+        if settings.http:
+            door = await _door(settings, supervisor, stack)
+            http.append(door.address)
+            server = await answer(str(supervisor_socket(directory)), supervisor.answers())
+            stack.callback(server.close)
         running = asyncio.create_task(supervisor.run())
-        try:
-            if await supervisor.serves():
-                log.info("serving", listen=settings.listen, http=[each.address for each in admin], workers=settings.workers, transport=_transport(settings))
-            return await running
-        finally:
-            for each in admin:
-                await each.stop()
-            for _, holder in reserved:
-                if holder is not None:
-                    holder.close()
+        if await supervisor.serves():
+            _say_serving(settings, settings.listen, http, None)
+        return await running
+
+
+async def _door(settings: Settings, supervisor: Supervisor, stack: AsyncExitStack) -> Door:
+    own = HttpServer(ready=supervisor.unready, scrape=supervisor.scrape, configuration=settings.redacted(), one_request_each=True)
+    await own.start()
+    stack.push_async_callback(own.stop)
+    assert settings.http
+    door = Door(settings.http, own=own.adopt, workers=[handover_socket(worker.socket) for worker in supervisor.workers])
+    await door.start()
+    stack.push_async_callback(door.stop)
+    return door
 
 
 async def serve_under_supervisor(settings: Settings, socket: str) -> int:
     """One of several workers: it answers its supervisor's questions on ``socket``, and drains when the supervisor is gone."""
-    from chronoserve.app.worker import Worker, serve
+    from chronoserve.app.worker import serve
 
-    server: list[asyncio.Server] = []
+    loop = asyncio.get_running_loop()
+    above = str(supervisor_socket(Path(socket).parent))
 
-    async def started(worker: Worker) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            question = (await reader.readline()).strip()
-            writer.write(await worker.scrape() + END if question == b"metrics" else msgspec.json.encode(await worker.unready()))
-            with contextlib.suppress(ConnectionError):
-                await writer.drain()
-            writer.close()
+    async def ready_above() -> dict[str, str]:
+        found = reasons(await ask(above, "ready", ABOVE_SECONDS))
+        return {"supervisor": "does not answer"} if found is None else found
 
-        def orphaned() -> None:
-            """The supervisor holds the other end of standard input, and only its death closes it."""
-            loop.remove_reader(sys.stdin.fileno())
-            if worker.server.health.serving:
-                log.warning("the supervisor is gone")
-                os.kill(os.getpid(), signal.SIGTERM)
+    async def scrape_above() -> bytes:
+        return await ask(above, "metrics", ABOVE_SECONDS) or b""
 
-        loop = asyncio.get_running_loop()
-        loop.add_reader(sys.stdin.fileno(), orphaned)
-        server.append(await asyncio.start_unix_server(answer, socket))
+    async with AsyncExitStack() as stack:
 
-    async def stopping() -> None:
-        for each in server:
-            each.close()
+        async def started(worker: "Worker") -> None:
+            def orphaned() -> None:
+                """The supervisor holds the other end of standard input, and only its death closes it."""
+                loop.remove_reader(sys.stdin.fileno())
+                if worker.server.health.serving:
+                    log.warning("the supervisor is gone")
+                    os.kill(os.getpid(), signal.SIGTERM)
 
-    return await serve(settings, started=started, stopping=stopping)
+            async def ready() -> bytes:
+                return msgspec.json.encode(await worker.unready())
+
+            async def metrics() -> bytes:
+                return await worker.scrape() + END
+
+            loop.add_reader(sys.stdin.fileno(), orphaned)
+            if settings.http:
+                port = _http_of_worker(settings, worker, ready_above, scrape_above)
+                await port.start()
+                stack.push_async_callback(port.stop)
+                guests = Guests(handover_socket(Path(socket)), port.adopt)
+                await guests.start()
+                stack.callback(guests.stop)
+            server = await answer(socket, {b"ready": ready, b"metrics": metrics})
+            stack.callback(server.close)
+
+        return await serve(settings, started=started, stopping=stack.aclose)
 
 
-async def _admin(
-    settings: Settings, ready: Callable[[], Awaitable[dict[str, str]]], scrape: Callable[[], Awaitable[bytes]]
-) -> list[AdminHttpServer]:
-    """The admin port, if one is configured, listening."""
-    if not settings.http:
-        return []
-    server = AdminHttpServer(settings.http, ready=ready, scrape=scrape, configuration=settings.redacted())
-    await server.start()
-    return [server]
+def supervisor_socket(directory: Path) -> Path:
+    """Where the supervisor answers questions of its workers."""
+    return directory / "supervisor.sock"
+
+
+def _http_of_worker(settings: Settings, worker: "Worker", ready: Ready, scrape: Scrape) -> HttpServer:
+    """The HTTP port of a process that fetches features."""
+    from chronoserve.wire.http_features import FeatureRoutes
+
+    return HttpServer(
+        ready=ready,
+        scrape=scrape,
+        configuration=settings.redacted(),
+        routes=FeatureRoutes(worker.composed.features, worker.seam),
+        body_bytes_max=settings.limits.message_bytes_max,
+    )
+
+
+def _say_serving(settings: Settings, listen: list[str], http: list[str], admin: str | None) -> None:
+    about = {"listen": listen, "http": http, "admin": admin, "workers": settings.workers, "transport": _transport(settings)}
+    log.info("serving", **about)
 
 
 def _transport(settings: Settings) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from chronoserve.fetcher.ports import BATCH_IR_CACHE, ENTITY_VALIDITY_CHECK, SKIP_UNDECODABLE_STREAM
+from chronoserve.fetcher.settings import FailedReadPolicy, FetchSettings
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.kvstore.router import Route
 from chronoserve.model.errors import InvalidRequest
@@ -17,11 +19,13 @@ from chronoserve.wire import transports
 LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ADDRESS = re.compile(r"unix:.+|(\[[^\[\]\s]+\]|[^:\[\]\s]+):[0-9]{1,5}")
+FLAGS = (BATCH_IR_CACHE, SKIP_UNDECODABLE_STREAM, ENTITY_VALIDITY_CHECK)
 PORT_MAX = 65535
 DIGEST = re.compile(r"[0-9a-f]{64}")
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -37,7 +41,7 @@ class LimitSettings(Section, frozen=True):
     inflight_calls_max: Positive = 128
     inflight_keys_max: Positive = 200_000
     streams_per_connection_max: Positive = 100
-    skew_ahead_millis_max: Annotated[int, msgspec.Meta(ge=0)] = 60_000
+    skew_ahead_millis_max: NotNegative = 60_000
     read_seconds_default: Seconds = 1.0
     write_seconds_default: Seconds = 5.0
     call_seconds_max: Seconds = 30.0
@@ -75,11 +79,22 @@ class JWTSettings(Section, frozen=True):
 
 
 class RuleSettings(Section, frozen=True):
-    """Allows ``verbs`` (read, write, admin) on ``datasets`` to ``identities``; both are patterns."""
+    """Allows ``verbs`` to ``identities``: read, write and admin on ``datasets``, fetch on ``features``; all three are patterns."""
 
     identities: list[str]
     verbs: list[Verb]
-    datasets: list[str]
+    datasets: list[str] = []
+    features: list[str] = []
+    """Names of joins (team/join.v1) and group bys (team.group_by.v1)."""
+
+    def rule(self) -> Rule:
+        """Raises InvalidRequest where a verb has nothing that it could allow, or names are given for no verb."""
+        verbs = frozenset(self.verbs)
+        if (Verb.FETCH in verbs) != bool(self.features):
+            raise InvalidRequest("a rule of the policy has features, joins and group bys, where it has the verb fetch, and only there")
+        if bool(verbs - {Verb.FETCH}) != bool(self.datasets):
+            raise InvalidRequest("a rule of the policy has datasets where it has the verbs read, write or admin, and only there")
+        return Rule(tuple(self.identities), verbs, tuple(self.datasets), tuple(self.features))
 
 
 class PolicyFile(Section, frozen=True):
@@ -99,6 +114,42 @@ class AuthSettings(Section, frozen=True):
     """A TOML file with ``[[policy]]`` tables; read again when it changes."""
 
 
+class FetcherSettings(Section, frozen=True):
+    """Fetching features; ``chronoserve.fetcher.settings`` says why the defaults are what they are."""
+
+    rows_per_call_max: Positive = 10_000
+    serving_info_fresh_millis: Positive = 1_000
+    """How old the state of an upload may be before it is looked at again."""
+    conf_fresh_millis: Positive = 5_000
+    """The same for confs of joins."""
+    batch_ir_cache_bytes: NotNegative = 64 << 20
+    """Decoded batch values that are kept; 0: none."""
+    last_good_bytes: NotNegative = 16 << 20
+    """Answers of reads that are kept for group bys with the policy "last good"."""
+    failed_reads: FailedReadPolicy = FailedReadPolicy.DEGRADE
+    failed_reads_of: dict[str, FailedReadPolicy] = {}
+    """By the name of a group by; all others have ``failed_reads``."""
+    flags: dict[str, list[str]] = msgspec.field(default_factory=lambda: {BATCH_IR_CACHE: ["*"]})
+    """Chronon's flags: names of group bys, as patterns, for which each is set."""
+
+    def verify(self) -> None:
+        """Raises InvalidRequest for a flag that nothing asks for."""
+        for flag in self.flags:
+            if flag not in FLAGS:
+                raise InvalidRequest(f"fetcher.flags has {flag!r}; the flags are {', '.join(FLAGS)}")
+
+    def settings(self) -> FetchSettings:
+        """What the fetcher is told."""
+        return FetchSettings(
+            serving_info_fresh_millis=self.serving_info_fresh_millis,
+            conf_fresh_millis=self.conf_fresh_millis,
+            batch_ir_cache_bytes=self.batch_ir_cache_bytes,
+            last_good_bytes=self.last_good_bytes,
+            failed_reads=self.failed_reads,
+            failed_reads_of=self.failed_reads_of,
+        )
+
+
 class Settings(Section, frozen=True):
     """Everything ``serve`` needs to know."""
 
@@ -115,6 +166,7 @@ class Settings(Section, frozen=True):
     bulk_roots: list[str] = []
     """Folders that BulkPut may read. Empty: any where every address is of this machine alone, else none."""
     limits: LimitSettings = LimitSettings()
+    fetcher: FetcherSettings = FetcherSettings()
     tls: TLSSettings | None = None
     auth: AuthSettings | None = None
     log_level: str = "info"
@@ -140,6 +192,7 @@ class Settings(Section, frozen=True):
             raise InvalidRequest("auth is on, but nothing can identify a caller: give tokens, jwt, or tls.client_ca")
         for store in self.stores.values():
             StoreURL.parse(store.url)
+        self.fetcher.verify()
         self._verify_words()
         transports.is_native(self.transport)
         if self.workers > 1 and any(StoreURL.parse(store.url).scheme == "memory" for store in self.stores.values()):
@@ -226,7 +279,7 @@ def policy(auth: AuthSettings) -> Policy:
             rules += msgspec.convert(found, PolicyFile).policy
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as wrong:
             raise InvalidRequest(f"the policy file is not right: {wrong}") from wrong
-    return Policy([Rule(tuple(rule.identities), frozenset(rule.verbs), tuple(rule.datasets)) for rule in rules])
+    return Policy([rule.rule() for rule in rules])
 
 
 def _dereference(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Several workers on one address over SO_REUSEPORT, and one process that watches them and holds the admin port.
+"""Several workers on one address over SO_REUSEPORT, and one process that watches them and holds the HTTP port.
 
 The supervisor never imports grpc: workers are started afresh, not forked, so no thread or channel crosses a fork. Each
 worker gets its settings on standard input (they may hold secrets, and arguments are visible to everybody), which stays open
@@ -22,6 +22,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from chronoserve.app.questions import ANSWER_SECONDS, END, Answers, ask
 from chronoserve.app.settings import Settings
 
 log = structlog.get_logger("chronoserve.supervisor")
@@ -34,9 +35,6 @@ DEATHS_WINDOW_SECONDS = 60.0
 """More than DEATHS_MAX in this time: the server says that it is not ready."""
 START_CHECK_SECONDS = 0.05
 """How often the workers are asked whether they listen, until they do."""
-ANSWER_SECONDS = 2.0
-END = b"# EOF\n"
-"""The last line of a worker's metrics: without it, the worker died over them."""
 DRAIN_EXTRA_SECONDS = 3.0
 """What a worker gets beyond its drain before it is killed."""
 
@@ -92,14 +90,7 @@ class WorkerProcess:
 
     async def ask(self, question: str) -> bytes | None:
         """The worker's answer; None where it gives none in time."""
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(str(self.socket))
-                with contextlib.closing(writer):
-                    writer.write(question.encode() + b"\n")
-                    return await reader.read()
-        except (OSError, TimeoutError):
-            return None
+        return await ask(str(self.socket), question, ANSWER_SECONDS)
 
 
 class Supervisor:
@@ -148,16 +139,24 @@ class Supervisor:
         """Reasons by worker; empty: every worker can serve."""
         if self._stopping.is_set():
             return {"server": "draining"}
-        reasons: dict[str, str] = {}
-        for worker, answer in zip(self.workers, await self._ask_all("ready"), strict=True):
+        why_not: dict[str, str] = {}
+        for worker, said in zip(self.workers, await self._ask_all("ready"), strict=True):
             name = f"worker {worker.index}"
             if worker.failing:
-                reasons[name] = f"died {DEATHS_MAX} times within {DEATHS_WINDOW_SECONDS:.0f} s"
-            elif (found := _reasons(answer)) is None:
-                reasons[name] = "does not answer"
+                why_not[name] = f"died {DEATHS_MAX} times within {DEATHS_WINDOW_SECONDS:.0f} s"
+            elif (found := reasons(said)) is None:
+                why_not[name] = "does not answer"
             elif found:
-                reasons[name] = "; ".join(f"{part}: {why}" for part, why in found.items())
-        return reasons
+                why_not[name] = "; ".join(f"{part}: {why}" for part, why in found.items())
+        return why_not
+
+    def answers(self) -> Answers:
+        """What a worker may ask, for pages of the supervisor that somebody wants from it."""
+
+        async def ready() -> bytes:
+            return msgspec.json.encode(await self.unready())
+
+        return {b"ready": ready, b"metrics": self.scrape}
 
     async def scrape(self) -> bytes:
         """The workers' metrics as one text, each sample with its worker's label."""
@@ -170,8 +169,8 @@ class Supervisor:
         return list(await asyncio.gather(*(worker.ask(question) for worker in self.workers)))
 
 
-def _reasons(answer: bytes | None) -> dict[str, str] | None:
-    """None where the worker gave no answer, or died over it."""
+def reasons(answer: bytes | None) -> dict[str, str] | None:
+    """Why somebody is not ready, as answered; None where there was no answer, or its giver died over it."""
     try:
         return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
     except msgspec.DecodeError:

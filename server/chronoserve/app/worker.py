@@ -18,10 +18,10 @@ from chronoserve.service.bulk import BulkLoader
 from chronoserve.service.identity import JWTVerifier, StaticTokens, TokenVerifier
 from chronoserve.wire import transports
 from chronoserve.wire.auth import Authenticator
+from chronoserve.wire.data_port import Transport
 from chronoserve.wire.exposition import Observed, registry
 from chronoserve.wire.health import NOT_SERVING, SERVING
 from chronoserve.wire.seam import Deadlines, Seam
-from chronoserve.wire.data_port import Transport
 from chronoserve.wire.server import AdminGrpcServer, GrpcServer
 from chronoserve.wire.tls import TLSFiles
 
@@ -55,7 +55,7 @@ class Worker:
             tls=TLSFiles(*_tls_paths(settings)) if settings.tls else None,
             native=transports.is_native(settings.transport),
         )
-        self.server = GrpcServer(composed.gateway, self.seam, bulk, transport)
+        self.server = GrpcServer(composed.gateway, composed.features, self.seam, bulk, transport)
         self._admin = AdminGrpcServer(settings.admin) if settings.admin else None
         self._registry = registry(Observed(self.seam, composed.admission, dict(composed.router.stores)))
         self._tasks: list[asyncio.Task[None]] = []

@@ -145,12 +145,17 @@ def _float(value: float) -> float | str:
     wanted = pack_float(value)
     for digits in FLOAT_DIGITS:
         found = float(f"{value:.{digits}g}")
-        if abs(found) <= _FLOAT_MAX and pack_float(found) == wanted:
+        if _packed(found) == wanted:
             return found
     return float(value)
 
 
-_FLOAT_MAX = (2 - 2**-23) * 2.0**127
+def _packed(value: float) -> bytes:
+    """Empty for what rounds beyond the largest number of 32 bits."""
+    try:
+        return pack_float(value)
+    except OverflowError:
+        return b""
 
 
 def _no_number(value: float) -> str:

@@ -1,7 +1,13 @@
-"""The HTTP admin port: liveness, readiness, metrics and the effective configuration with its secrets redacted."""
+"""The HTTP port: liveness, readiness, metrics and the effective configuration; and features, where it is given their routes.
 
+It imports no grpc: the supervisor of several workers has one of these, and hands the connections that want features to them.
+"""
+
+import asyncio
+import ipaddress
+import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -9,46 +15,84 @@ from chronoserve.model.errors import InvalidRequest
 
 Scrape = Callable[[], Awaitable[bytes]]
 """The process's metrics as Prometheus text."""
+Ready = Callable[[], Awaitable[Mapping[str, str]]]
+"""What is not ready, by name, with the reason; empty: all is."""
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+ADMIN_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/config"})
+KEEPALIVE_SECONDS = 60.0
+"""Chronon's service closes idle connections after this long."""
+STOP_SECONDS = 1.0
+"""What replies under way get when the server stops; it has drained before."""
 
 
-class AdminHttpServer:
+class Routes(Protocol):
+    """More routes for the port."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None: ...
+
+
+class HttpServer:
     """``/healthz`` says that the process runs, ``/readyz`` that it can serve: a store that is down makes it not ready."""
 
     def __init__(
-        self, listen: str, *, ready: Callable[[], Awaitable[Mapping[str, str]]], scrape: Scrape, configuration: Mapping[str, Any]
+        self,
+        *,
+        ready: Ready,
+        scrape: Scrape,
+        configuration: Mapping[str, Any],
+        routes: Routes | None = None,
+        body_bytes_max: int = 4 << 20,
+        one_request_each: bool = False,
     ) -> None:
-        """``ready`` answers what is not ready, by name, with the reason; empty: all is."""
-        self._listen = listen
+        """``one_request_each``: connections end with their first reply."""
         self._ready = ready
         self._scrape = scrape
         self._configuration = configuration
-        app = web.Application()
+        app = web.Application(client_max_size=body_bytes_max)
         app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/ping", self._healthz)
+        app.router.add_get("/ping", self._ping)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/config", self._config)
-        self._runner = web.AppRunner(app, access_log=None)
+        if routes is not None:
+            routes.add_to(app.router)
+        if one_request_each:
+            app.on_response_prepare.append(_close)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=STOP_SECONDS)
         self.address = ""
 
-    async def start(self) -> None:
-        """Raises InvalidRequest where the address cannot be listened on."""
-        host, _, port = self._listen.rpartition(":")
+    async def start(self, listen: str | None = None) -> None:
+        """Listen, or where no address is given wait for connections to ``adopt``.
+
+        Raises:
+            InvalidRequest: the address cannot be listened on.
+        """
         await self._runner.setup()
+        if listen is None:
+            return
+        host, _, port = listen.rpartition(":")
         try:
             await web.TCPSite(self._runner, host.strip("[]"), int(port), reuse_port=False).start()
         except (OSError, ValueError, OverflowError) as failed:
             await self._runner.cleanup()
-            raise InvalidRequest(f"cannot listen on {self._listen} for HTTP: is it taken, or not HOST:PORT of this machine?") from failed
+            raise InvalidRequest(f"cannot listen on {listen} for HTTP: is it taken, or not HOST:PORT of this machine?") from failed
         self.address = f"{host}:{self._runner.addresses[0][1]}"
+
+    async def adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that somebody else has accepted."""
+        assert self._runner.server is not None, "started"
+        await asyncio.get_running_loop().connect_accepted_socket(self._runner.server, connection)
 
     async def stop(self) -> None:
         await self._runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
+
+    async def _ping(self, _: web.Request) -> web.Response:
+        """As Chronon's service answers it."""
+        return web.json_response("Pong!")
 
     async def _readyz(self, _: web.Request) -> web.Response:
         reasons = await self._ready()
@@ -59,5 +103,23 @@ class AdminHttpServer:
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=await self._scrape(), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
-    async def _config(self, _: web.Request) -> web.Response:
+    async def _config(self, request: web.Request) -> web.Response:
+        """For who is on this machine: those who fetch features from elsewhere have no business with it."""
+        if not _local(request.remote):
+            return web.json_response({"errors": ["the configuration is shown on this machine only"]}, status=403)
         return web.json_response(self._configuration)
+
+
+def _local(peer: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address(peer or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+async def _close(_: web.Request, response: web.StreamResponse) -> None:
+    """It is asked when the headers are made already."""
+    response.force_close()
+    response.headers["Connection"] = "close"

@@ -162,7 +162,7 @@ class FeatureRoutes:
         return avro_result(row, data)
 
     async def _fetch(self, target: Target, request: web.Request, deadline: float, caller: Caller | None) -> list[FeatureRow]:
-        """The rows. What makes every row fail alike, as an unknown name, fails the call.
+        """The rows. An unknown join fails the call, as with Chronon, and so does a name that the caller may not fetch.
 
         Raises:
             KVError: see STATUSES.
@@ -171,7 +171,8 @@ class FeatureRoutes:
         name = _name(request)
         asked = [_asked(name, keys, at_millis) for keys in _key_maps(await request.read())]
         rows = await self._features.fetch(target, asked, deadline=deadline, caller=caller)
-        if rows and all(isinstance(row.error, (errors.UnknownConf, errors.PermissionDenied)) for row in rows):
+        fatal = (errors.PermissionDenied, errors.UnknownConf) if target is Target.JOINS else (errors.PermissionDenied,)
+        if rows and all(isinstance(row.error, fatal) for row in rows):
             assert rows[0].error is not None
             raise rows[0].error
         return rows

@@ -6,9 +6,11 @@ from grpc_channelz.v1.channelz_pb2_grpc import add_ChannelzServicer_to_server
 
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.bulk import BulkLoader
+from chronoserve.service.features import Features
 from chronoserve.service.gateway import Gateway
 from chronoserve.wire import fetcher, health, kv
 from chronoserve.wire.data_port import DataPort, Transport
+from chronoserve.wire.fetcher import FetcherService
 from chronoserve.wire.grpcio import GrpcioPort
 from chronoserve.wire.health import HealthService
 from chronoserve.wire.kv import KVStoreService
@@ -20,12 +22,13 @@ from chronoserve.wire.seam import Deadlines, Seam
 class GrpcServer:
     """One process's data port. ``start``, then ``drain`` once."""
 
-    def __init__(self, gateway: Gateway, seam: Seam, bulk: BulkLoader, transport: Transport) -> None:
+    def __init__(self, gateway: Gateway, features: Features, seam: Seam, bulk: BulkLoader, transport: Transport) -> None:
         self.health = HealthService([kv.SERVICE, fetcher.SERVICE])
         self.seam = seam
         service = KVStoreService(gateway, seam, message_bytes_max=transport.message_bytes_max, bulk=bulk)
+        fetching = FetcherService(features, seam, message_bytes_max=transport.message_bytes_max)
         services = [kv.SERVICE, fetcher.SERVICE, health.SERVICE]
-        handlers = (service.handlers(), fetcher.fetcher_handlers(seam), self.health.handlers(), *reflection_handlers(services, seam))
+        handlers = (service.handlers(), fetching.handlers(), self.health.handlers(), *reflection_handlers(services, seam))
         self._port: DataPort = (NativePort if transport.native else GrpcioPort)(transport, handlers, seam)
         self.addresses: list[str] = []
 

@@ -12,18 +12,24 @@ import msgspec
 from chronoserve.app.compose import compose
 from chronoserve.app.settings import Settings
 from chronoserve.app.worker import Worker
+from chronoserve.fetcher.fetch import Fetcher
 from chronoserve.kvstore.port import KVStore
 from chronoserve.kvstore.router import Route, Router
 from chronoserve.service.bulk import BulkLoader
+from chronoserve.service.features import FeatureLimits, Features
 from chronoserve.service.gateway import Gateway, Limits
 from chronoserve.testing.clock import ManualClock
 from chronoserve.v1 import kv_pb2, kv_pb2_grpc
-from chronoserve.wire.seam import Deadlines, Seam
 from chronoserve.wire.data_port import Transport
+from chronoserve.wire.seam import Deadlines, Seam
 from chronoserve.wire.server import GrpcServer
 
 SECONDS = 20.0
 """Time limit of one call in these tests: generous, because they share a small machine."""
+
+
+TRANSPORT = "auto"
+"""What the servers run on; the fixtures change it."""
 
 
 def stub_of(channel: grpc.aio.Channel) -> Any:
@@ -52,7 +58,13 @@ class Running:
 
 def settings(**given: Any) -> Settings:
     """Settings as the configuration file would give them; a memory store and a free port unless told otherwise."""
-    defaults = {"listen": ["127.0.0.1:0"], "http": None, "stores": {"main": {"url": "memory://"}}, "log_level": "error"}
+    defaults = {
+        "listen": ["127.0.0.1:0"],
+        "http": None,
+        "stores": {"main": {"url": "memory://"}},
+        "log_level": "error",
+        "transport": TRANSPORT,
+    }
     made = msgspec.convert({**defaults, **given}, Settings)
     made.verify()
     return made
@@ -77,7 +89,9 @@ async def serving_store(store: KVStore, **limits: Any) -> AsyncIterator[tuple[Gr
     router = Router({"main": store}, [Route("*", "main")])
     gateway = Gateway(router, router, clock=ManualClock(), limits=Limits(**limits))
     seam = Seam(deadlines=Deadlines(), identify=None)
-    server = GrpcServer(gateway, seam, BulkLoader(gateway, roots=None, clock=ManualClock()), Transport(listen=["127.0.0.1:0"]))
+    features = Features(Fetcher(gateway, clock=ManualClock(), lists=gateway), FeatureLimits())
+    bulk = BulkLoader(gateway, roots=None, clock=ManualClock())
+    server = GrpcServer(gateway, features, seam, bulk, Transport(listen=["127.0.0.1:0"], native=TRANSPORT == "native"))
     await server.start()
     try:
         async with grpc.aio.insecure_channel(server.addresses[0]) as channel:

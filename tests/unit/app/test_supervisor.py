@@ -13,8 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chronoserve.app import supervisor as module
+from chronoserve.app.questions import END
 from chronoserve.app.settings import load
-from chronoserve.app.supervisor import DEATHS_MAX, DEATHS_WINDOW_SECONDS, END, Supervisor, socket_directory
+from chronoserve.app.supervisor import DEATHS_MAX, DEATHS_WINDOW_SECONDS, Supervisor, socket_directory
 from tests.server.inside.serving import descriptors
 
 METRICS = b"""# HELP calls_total Calls
