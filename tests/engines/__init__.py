@@ -10,11 +10,13 @@ ENGINES = {
     "cassandra": "tests.engines.cassandra:Cassandra",
     "dynamodb": "tests.engines.dynamodb:DynamoDB",
     "mongodb": "tests.engines.mongodb:MongoDB",
+    "hive": "tests.engines.hive:HiveMetastore",
 }
 
 ENVIRONMENTS = {
     "airflow2": "tests.engines.environments:Airflow2",
     "airflow3": "tests.engines.environments:Airflow3",
+    "spark": "tests.engines.environments:Spark",
 }
 
 

@@ -44,3 +44,9 @@ class Airflow2(Environment):
 
 class Airflow3(Environment):
     name = "airflow3"
+
+
+class Spark(Environment):
+    """PySpark with what our own jobs need inside its executors."""
+
+    name = "spark"

@@ -41,10 +41,10 @@ def open_warehouse(url: str) -> Warehouse:
 
 
 def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a URL or path and the path on it. Raises InvalidRequest."""
+    """The file system of a URL or path and the path on it. Hadoop writes local URLs with one slash. Raises InvalidRequest."""
     try:
         if "://" not in url:
-            return fs.LocalFileSystem(), str(fs.LocalFileSystem().normalize_path(url)).rstrip("/")
+            return fs.LocalFileSystem(), str(fs.LocalFileSystem().normalize_path(url.removeprefix("file:"))).rstrip("/")
         found, path = fs.FileSystem.from_uri(url)
     except (ValueError, OSError, TypeError) as unknown:
         raise InvalidRequest(f"{urlsplit(url).scheme}:// is no place of tables that can be read here") from unknown
