@@ -72,8 +72,9 @@ def test_the_configuration_shown_is_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_defaults_shown_are_the_defaults() -> None:
-    shown = tomllib.loads(blocks("docs/operating/configuration.md", "toml")[0])["limits"]
-    assert shown == msgspec.to_builtins(Settings().limits)
+    shown = tomllib.loads(blocks("docs/operating/configuration.md", "toml")[0])
+    assert shown["limits"] == msgspec.to_builtins(Settings().limits)
+    assert {**shown["fetcher"], "failed_reads_of": {}} == msgspec.to_builtins(Settings().fetcher)
 
 
 def test_every_reason_is_documented() -> None:
