@@ -12,6 +12,8 @@ crate="$build/crate"
 log="$build/build.log"
 export CARGO_TARGET_DIR="$build/target"
 mkdir -p "$build"
+exec 9>"$build/lock"
+! command -v flock >/dev/null || flock 9 # one build at a time
 
 give_up() {
   [ ! -s "$log" ] || tail -20 "$log" >&2

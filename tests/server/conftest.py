@@ -8,21 +8,30 @@ import grpc
 import pytest
 
 from chronoserve.v1 import kv_pb2
+from chronoserve.wire import transports
 from tests.server.running import RunningServer, kv_stub
 
 StartServer = Callable[..., RunningServer]
 LOOPBACK = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 
 
+@pytest.fixture(scope="module", params=["grpcio", "native"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Every server is tested on both transports; on the native one where it is built."""
+    if request.param == "native" and transports.native_module() is None:
+        pytest.skip("the native transport is not built: make native")
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+def start_server(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[StartServer]:
     """Starts servers on free ports of the loopback with a store of their own, unless told otherwise; they end with the module."""
     started: list[RunningServer] = []
 
     def start(*words: str, environment: dict[str, str] | None = None, config: str = "") -> RunningServer:
         """``config`` is the text of a configuration file; without it and without --store, the store is LMDB in a fresh folder."""
         folder = tmp_path_factory.mktemp("server")
-        given = [*words, *(LOOPBACK if "--listen" not in words else ())]
+        given = ["--transport", transport, *words, *(LOOPBACK if "--listen" not in words else ())]
         if config:
             (folder / "server.toml").write_text(config)
             given += ["--config", str(folder / "server.toml")]
