@@ -26,7 +26,7 @@ def normalise(kind: str, text: str | bytes, *, check: bool = False) -> str:
     """
     tree = thrift.parsed(text)
     struct = STRUCT_OF_KIND[kind]
-    written = _text(_with_defaults(struct, thrift.read(struct, tree)))
+    written = _text(thrift.read(struct, tree, lambda read: _with_defaults(struct, read)))
     if check:
         _demand_same(tree, thrift.parsed(written), "")
     return written

@@ -7,7 +7,7 @@ more: names of enums, true and false, unknown fields, which it drops.
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,9 +15,9 @@ from chronoserve.model.confs import Accuracy, Operation, TimeUnit
 from chronoserve.model.errors import InvalidRequest
 
 BYTES_MAX = 8 << 20
-CONTAINERS_MAX = 100_000
+CONTAINERS_MAX = 50_000
 """Braces and brackets in a text, those within strings included."""
-SEPARATORS_MAX = 400_000
+SEPARATORS_MAX = 200_000
 DEPTH_MAX = 64
 """Structs, lists and maps within each other. A join on a join on a join takes some 20."""
 
@@ -167,89 +167,120 @@ def parsed(text: str | bytes) -> object:
         raise InvalidRequest("the configuration is no JSON") from None
 
 
-def read(struct: str, tree: object) -> dict[str, Any]:
-    """A struct's fields as far as they are there, in Thrift's order: enums as members, structs as such dicts again.
+class Misread(Exception):
+    """What is wrong at a place in a conf; ``path`` leads there from the whole and grows on the way out."""
 
-    A field that is null is absent. Raises InvalidRequest that names the path of a field of the wrong type.
+    def __init__(self, what: str, path: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.path = path
+
+    def within(self, step: str) -> "Misread":
+        self.path = f"{step}.{self.path}" if self.path and self.path[0] != "[" else step + self.path
+        return self
+
+
+T = TypeVar("T")
+
+
+def read(struct: str, tree: object, build: Callable[[dict[str, Any]], T]) -> T:
+    """What ``build`` makes of a struct's fields as far as they are there, in the text's order: enums as members, structs as dicts.
+
+    A field that is null is absent. Raises InvalidRequest that names the path of a field of the wrong type, and of what ``build``
+    raises Misread for.
     """
-    return _struct(struct, tree, "", 0)
+    try:
+        return build(_struct(struct, tree, 0))
+    except Misread as misread:
+        path = misread.path
+        raise InvalidRequest(f"in the configuration, {path[:200] or 'the whole'} {misread.what}", field=path) from None
 
 
-def _struct(struct: str, tree: object, path: str, depth: int) -> dict[str, Any]:
+def _struct(struct: str, tree: object, depth: int) -> dict[str, Any]:
     if not isinstance(tree, dict):
-        raise _wrong(path, "an object")
+        raise Misread("must be an object")
     if depth > DEPTH_MAX:
-        raise InvalidRequest(f"the configuration is nested deeper than {DEPTH_MAX} levels at {path[:200]}", field=path)
+        raise Misread(f"is nested deeper than {DEPTH_MAX} levels")
+    kinds = STRUCTS[struct]
     read_fields = {}
-    for name, kind in STRUCTS[struct].items():
-        value = tree.get(name)
-        if value is not None:
-            read_fields[name] = _value(kind, value, f"{path}.{name}" if path else name, depth + 1)
+    name = ""
+    try:
+        for name, value in tree.items():
+            if name in kinds and value is not None:
+                read_fields[name] = _value(kinds[name], value, depth + 1)
+    except Misread as misread:
+        raise misread.within(name) from None
     return read_fields
 
 
-def _value(kind: Kind, value: object, path: str, depth: int) -> object:
-    if isinstance(kind, str):
-        return _struct(kind, value, path, depth)
-    if isinstance(kind, Of):
-        return _list(kind.item, value, path, depth) if kind.container is list else _map(kind.item, value, path, depth)
-    if issubclass(kind, enum.IntEnum):
-        return _enum(kind, value, path)
-    return _SCALARS[kind](value, path)
-
-
-def _list(item: Kind, value: object, path: str, depth: int) -> list[object]:
-    if not isinstance(value, list):
-        raise _wrong(path, "a list")
-    return [_item(item, each, f"{path}[{index}]", depth + 1) for index, each in enumerate(value)]
-
-
-def _map(item: Kind, value: object, path: str, depth: int) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise _wrong(path, "an object")
-    return {key: _item(item, each, f"{path}[{key!r}]", depth + 1) for key, each in value.items()}
-
-
-def _item(kind: Kind, value: object, path: str, depth: int) -> object:
+def _value(kind: Kind, value: object, depth: int) -> object:
     if value is None:
-        raise _wrong(path, "something other than null")
-    return _value(kind, value, path, depth)
+        raise Misread("must not be null")
+    if isinstance(kind, str):
+        return _struct(kind, value, depth)
+    if isinstance(kind, Of):
+        return _list(kind.item, value, depth) if kind.container is list else _map(kind.item, value, depth)
+    if issubclass(kind, enum.IntEnum):
+        return _enum(kind, value)
+    return _SCALARS[kind](value)
 
 
-def _enum(members: type[enum.IntEnum], value: object, path: str) -> enum.IntEnum:
+def _list(item: Kind, value: object, depth: int) -> list[object]:
+    if not isinstance(value, list):
+        raise Misread("must be a list")
+    index = 0
+    read_items = []
+    try:
+        for index, each in enumerate(value):  # noqa: B007 — the handler below needs it
+            read_items.append(_value(item, each, depth + 1))
+    except Misread as misread:
+        raise misread.within(f"[{index}]") from None
+    return read_items
+
+
+def _map(item: Kind, value: object, depth: int) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise Misread("must be an object")
+    read_items = {}
+    key = ""
+    try:
+        for key, each in value.items():
+            read_items[key] = _value(item, each, depth + 1)
+    except Misread as misread:
+        raise misread.within(f"[{key!r}]") from None
+    return read_items
+
+
+def _enum(members: type[enum.IntEnum], value: object) -> enum.IntEnum:
     if isinstance(value, int) and not isinstance(value, bool) and value in members._value2member_map_:
         return members(value)
     if isinstance(value, str) and value in members.__members__:
         return members[value]
-    raise _wrong(path, f"one of {', '.join(f'{int(member)} ({member.name})' for member in members)}")
+    raise Misread(f"must be one of {', '.join(f'{int(member)} ({member.name})' for member in members)}")
 
 
-def _text(value: object, path: str) -> str:
+def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise _wrong(path, "a text")
+    raise Misread("must be a text")
 
 
-def _boolean(value: object, path: str) -> bool:
+def _boolean(value: object) -> bool:
     if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise _wrong(path, "true, false, 1 or 0")
+    raise Misread("must be true, false, 1 or 0")
 
 
-def _i32(value: object, path: str) -> int:
+def _i32(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and -(1 << 31) <= value < 1 << 31:
         return value
-    raise _wrong(path, "an integer of 32 bits")
+    raise Misread("must be an integer of 32 bits")
 
 
-def _double(value: object, path: str) -> float:
+def _double(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise _wrong(path, "a number")
+    raise Misread("must be a number")
 
 
-_SCALARS: Mapping[type, Callable[[object, str], object]] = {str: _text, bool: _boolean, int: _i32, float: _double}
-
-
-def _wrong(path: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"in the configuration, {path[:200] or 'the whole'} must be {wanted}", field=path)
+_SCALARS: Mapping[type, Callable[[object], object]] = {str: _text, bool: _boolean, int: _i32, float: _double}

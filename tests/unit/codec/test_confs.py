@@ -257,9 +257,10 @@ def test_messages_do_not_grow_with_the_conf() -> None:
 
 def test_the_meta_data_of_any_conf() -> None:
     assert confs.meta_data('{"metaData": {"name": "q", "team": "t"}, "query": ["whatever"]}').team == "t"
-    for text in ("{}", "[]", '{"metaData": {}}'):
-        with pytest.raises(InvalidRequest, match=r"metaData\.name is missing"):
+    for text, missing in (("{}", "metaData"), ("[]", "metaData"), ('{"metaData": {}}', "metaData.name")):
+        with pytest.raises(InvalidRequest, match=f"{missing} is missing") as refused:
             confs.meta_data(text)
+        assert refused.value.field == missing
     with pytest.raises(InvalidRequest, match="must be an object"):
         confs.meta_data('{"metaData": []}')
 
