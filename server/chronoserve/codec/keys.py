@@ -8,12 +8,13 @@ is which box.
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from chronoserve.codec.avro import type_of
+from chronoserve.codec.avro import REPEATED, type_of
 from chronoserve.codec.encoding import Refused, java_text, utf8, writer
 from chronoserve.codec.varints import long_bytes
 from chronoserve.model import boxed, types
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.java_numbers import truncated
+from chronoserve.model.naming import sanitize
 from chronoserve.model.types import DataType, Field, StructType
 
 _LONG_MIN, _LONG_MAX = -(1 << 63), (1 << 63) - 1
@@ -112,12 +113,12 @@ class KeyCodec:
     """
 
     def __init__(self, key_schema: str, key_columns: Sequence[str] = ()) -> None:
-        """``key_columns``: the group by's, in order, as far as they are known: a schema has the sanitised form of their names.
+        """``key_columns``: the group by's, where they are known: a schema has the sanitised form of their names, in their order.
 
         Raises InvalidRequest where ``key_schema`` is none that Chronon writes.
         """
         self.type: StructType = type_of(key_schema)
-        columns = key_columns if len(key_columns) == len(self.type.fields) else self.type.names
+        columns = key_columns if _line_up(self.type.names, key_columns) else self.type.names
         self._keys = [_Key(field, column) for field, column in zip(self.type.fields, columns, strict=True)]
         self.encode: Callable[[Mapping[str, object]], bytes] = self._specialised()
 
@@ -153,6 +154,11 @@ class KeyCodec:
             return encode(keys)
 
         return encode_string
+
+
+def _line_up(names: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether a schema with these names was made of these columns."""
+    return [name.partition(REPEATED)[0] for name in names] == [sanitize(column).partition(REPEATED)[0] for column in columns]
 
 
 class _Key:

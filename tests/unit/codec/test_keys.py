@@ -138,6 +138,9 @@ def test_columns_with_sanitised_names_go_by_both_spellings() -> None:
 
 def test_columns_that_do_not_line_up_with_the_schema_are_not_used() -> None:
     assert KeyCodec(schema(a=STRING), ("x", "y")).encode({"a": "1"}) == b"\x02\x021"
+    assert KeyCodec(schema(a=STRING, b=STRING), ("b", "a")).encode({"a": "1", "b": "2"}) == b"\x02\x021\x02\x022"
+    repeated = KeyCodec(schema(Key=STRING, a_b=STRING).replace('"a_b"', '"a_b_REPEATED_NAME_0"'), ("Key", "a.b"))
+    assert repeated.encode({"Key": "1", "a.b": "2"}) == b"\x02\x021\x02\x022"
     assert KeyCodec(schema(a_b=STRING), ("a.b",)).encode({"a.b": "1"}) == b"\x02\x021"
 
 
