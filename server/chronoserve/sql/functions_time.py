@@ -1,0 +1,504 @@
+"""Functions of dates and times, in UTC. There is no clock: a derivation's time is ``ts``, its date ``ds``."""
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from chronoserve.model.errors import DerivationFailed, InvalidRequest, Unsupported
+from chronoserve.model.types import BOOLEAN, BYTE, DATE, DOUBLE, INT, LONG, SHORT, STRING, TIMESTAMP, DataType
+from chronoserve.sql.casts import cast, text_to_integral
+from chronoserve.sql.datetimes import (
+    MICROS_PER_DAY,
+    MICROS_PER_HOUR,
+    MICROS_PER_MILLI,
+    MICROS_PER_MINUTE,
+    MICROS_PER_SECOND,
+    add_months,
+    day_of,
+    days_in_month,
+    days_of,
+    zone_offset,
+)
+from chronoserve.sql.nodes import Constant, Node, constant, strict
+from chronoserve.sql.numbers import LONG_MAX, LONG_MIN, double_to_long, wrap_int
+from chronoserve.sql.registry import Function, accept, accept_all, alias, constant_of, refusal, simple, special
+from chronoserve.sql.time_patterns import formatted, parsed, pieces
+from chronoserve.sql.types import DayTimeInterval, DecimalType, YearMonthInterval, is_integral, is_numeric
+from chronoserve.sql.zones import from_zone, to_zone, zone_of
+
+DEFAULT_PATTERN = "yyyy-MM-dd HH:mm:ss"
+SECONDS_TYPE = DecimalType(8, 6)
+
+
+# fields
+
+
+def year_of(days: int) -> int:
+    return day_of(days)[0]
+
+
+def month_of(days: int) -> int:
+    return day_of(days)[1]
+
+
+def day_of_month(days: int) -> int:
+    return day_of(days)[2]
+
+
+def quarter_of(days: int) -> int:
+    return (day_of(days)[1] + 2) // 3
+
+
+def day_of_year(days: int) -> int:
+    return days - first_of_year(day_of(days)[0]) + 1
+
+
+def first_of_year(year: int) -> int:
+    found = days_of(year, 1, 1)
+    assert found is not None
+    return found
+
+
+def weekday(days: int) -> int:
+    """0 is Monday."""
+    return (days + 3) % 7
+
+
+def day_of_week(days: int) -> int:
+    """1 is Sunday."""
+    return (days + 4) % 7 + 1
+
+
+def iso_year(days: int) -> int:
+    return day_of(days - weekday(days) + 3)[0]
+
+
+def week_of_year(days: int) -> int:
+    """ISO: the first week has the year's first Thursday."""
+    thursday = days - weekday(days) + 3
+    return (thursday - first_of_year(day_of(thursday)[0])) // 7 + 1
+
+
+def hour_of(micros: int) -> int:
+    return micros % MICROS_PER_DAY // MICROS_PER_HOUR
+
+
+def minute_of(micros: int) -> int:
+    return micros % MICROS_PER_HOUR // MICROS_PER_MINUTE
+
+
+def second_of(micros: int) -> int:
+    return micros % MICROS_PER_MINUTE // MICROS_PER_SECOND
+
+
+def fractional_second(micros: int) -> Decimal:
+    return Decimal(micros % MICROS_PER_MINUTE).scaleb(-6)
+
+
+DATE_FIELDS: dict[str, tuple[Callable[[int], int], tuple[str, ...]]] = {
+    "year": (year_of, ("y", "years", "yr", "yrs")),
+    "yearofweek": (iso_year, ()),
+    "quarter": (quarter_of, ("qtr",)),
+    "month": (month_of, ("mon", "mons", "months")),
+    "week": (week_of_year, ("w", "weeks")),
+    "day": (day_of_month, ("d", "days")),
+    "dayofweek": (day_of_week, ("dow",)),
+    "dayofweek_iso": (lambda days: weekday(days) + 1, ("dow_iso",)),
+    "doy": (day_of_year, ()),
+}
+TIME_FIELDS: dict[str, tuple[Callable[[int], Any], DataType, tuple[str, ...]]] = {
+    "hour": (hour_of, INT, ("h", "hours", "hr", "hrs")),
+    "minute": (minute_of, INT, ("m", "min", "mins", "minutes")),
+    "second": (fractional_second, SECONDS_TYPE, ("s", "sec", "seconds", "secs")),
+}
+
+
+def date_part(name: str, arguments: list[Node]) -> Node:
+    """``date_part(field, source)`` and ``extract(field from source)``."""
+    field = str(constant_of(name, arguments[0], STRING)).lower()
+    source = arguments[1]
+    if isinstance(source.type, DayTimeInterval | YearMonthInterval):
+        return interval_part(name, field, source)
+    for title, (function, names) in DATE_FIELDS.items():
+        if field == title or field in names:
+            return strict(title, INT, function, accept(name, source, DATE))
+    for title, (reader, result, names) in TIME_FIELDS.items():
+        if field == title or field in names:
+            return strict(f"{title} part", result, reader, accept(name, source, TIMESTAMP))
+    raise InvalidRequest(f"{name} knows no field {field}", field="expression")
+
+
+INTERVAL_FIELDS: dict[str, tuple[type, DataType, Callable[[int], Any]]] = {
+    "year": (YearMonthInterval, INT, lambda months: int(months / 12)),
+    "month": (YearMonthInterval, BYTE, lambda months: int(months - 12 * int(months / 12))),
+    "day": (DayTimeInterval, INT, lambda micros: toward_zero(micros, MICROS_PER_DAY)),
+    "hour": (DayTimeInterval, BYTE, lambda micros: toward_zero(remaining(micros, MICROS_PER_DAY), MICROS_PER_HOUR)),
+    "minute": (DayTimeInterval, BYTE, lambda micros: toward_zero(remaining(micros, MICROS_PER_HOUR), MICROS_PER_MINUTE)),
+    "second": (DayTimeInterval, SECONDS_TYPE, lambda micros: Decimal(remaining(micros, MICROS_PER_MINUTE)).scaleb(-6)),
+}
+
+
+def toward_zero(number: int, unit: int) -> int:
+    return number // unit if number >= 0 else -(-number // unit)
+
+
+def remaining(number: int, unit: int) -> int:
+    return number - unit * toward_zero(number, unit)
+
+
+def interval_part(name: str, field: str, source: Node) -> Node:
+    known = INTERVAL_FIELDS.get(field.removesuffix("s"))
+    if known is None or not isinstance(source.type, known[0]):
+        raise InvalidRequest(f"{name}: that interval has no field {field}", field="expression")
+    return strict(f"interval {field}", known[1], known[2], source)
+
+
+# moving
+
+
+def whole_days(name: str, node: Node) -> Node:
+    """The count of days of ``date_add``: a whole number, or a constant text of one."""
+    if node.type == STRING and isinstance(node, Constant):
+        value = None if node.value is None else text_to_integral(32)(node.value)
+        if value is None and node.value is not None:
+            raise InvalidRequest(f"{name} takes whole days, not {node.value!r}", field="expression")
+        return constant(value, INT)
+    if node.type in (INT, SHORT, BYTE) or not (is_numeric(node.type) or node.type == STRING):
+        return accept(name, node, INT)
+    raise refusal(name, "an int of days", node)
+
+
+def date_add(sign: int) -> Callable[[str, list[Node]], Node]:
+    def resolve(name: str, arguments: list[Node]) -> Node:
+        start, days = accept(name, arguments[0], DATE), whole_days(name, arguments[1])
+        return strict(f"date {sign}", DATE, lambda at, count: wrap_int(at + sign * count), start, days)
+
+    return resolve
+
+
+def last_day(days: int) -> int:
+    year, month, day = day_of(days)
+    return days - day + days_in_month(year, month)
+
+
+DAY_NAMES = {name: index for index, names in enumerate(("MO MON MONDAY", "TU TUE TUESDAY", "WE WED WEDNESDAY", "TH THU THURSDAY", "FR FRI FRIDAY", "SA SAT SATURDAY", "SU SUN SUNDAY")) for name in names.split()}
+
+
+def next_day(days: int, name: str) -> int | None:
+    wanted = DAY_NAMES.get(name.strip().upper())
+    return None if wanted is None else days + 1 + (wanted - weekday(days) - 1) % 7
+
+
+def months_between(name: str, arguments: list[Node]) -> Node:
+    first, second, *rest = arguments
+    rounded = accept(name, rest[0], BOOLEAN) if rest else constant(True, BOOLEAN)
+    return strict(name, DOUBLE, month_distance, accept(name, first, TIMESTAMP), accept(name, second, TIMESTAMP), rounded)
+
+
+SECONDS_PER_MONTH = 31 * 86_400
+
+
+def month_distance(first: int, second: int, rounded: bool) -> float:
+    """Whole months where both are the same day of the month, or both the last; else by months of 31 days."""
+    (days1, time1), (days2, time2) = divmod(first, MICROS_PER_DAY), divmod(second, MICROS_PER_DAY)
+    date1, date2 = day_of(days1), day_of(days2)
+    months = (date1.year - date2.year) * 12 + date1.month - date2.month
+    if date1.day == date2.day or (last_day(days1) == days1 and last_day(days2) == days2):
+        return float(months)
+    seconds = (date1.day - date2.day) * 86_400 + time1 // MICROS_PER_SECOND - time2 // MICROS_PER_SECOND
+    distance = months + seconds / SECONDS_PER_MONTH
+    return math.floor(distance * 1e8 + 0.5) / 1e8 if rounded else distance
+
+
+# truncating
+
+TRUNCATED_DATES: dict[str, Callable[[int], int]] = {
+    "year": lambda days: first_of_year(day_of(days)[0]),
+    "quarter": lambda days: first_of_quarter(days),
+    "month": lambda days: days - day_of(days)[2] + 1,
+    "week": lambda days: days - weekday(days),
+}
+UNIT_NAMES = {
+    **dict.fromkeys(("year", "yyyy", "yy"), "year"),
+    **dict.fromkeys(("month", "mon", "mm"), "month"),
+    "quarter": "quarter",
+    "week": "week",
+    **dict.fromkeys(("day", "dd"), "day"),
+    **{unit: unit for unit in ("hour", "minute", "second", "millisecond", "microsecond")},
+}
+UNIT_MICROS = {
+    "microsecond": 1,
+    "millisecond": MICROS_PER_MILLI,
+    "second": MICROS_PER_SECOND,
+    "minute": MICROS_PER_MINUTE,
+    "hour": MICROS_PER_HOUR,
+    "day": MICROS_PER_DAY,
+    "week": 7 * MICROS_PER_DAY,
+}
+UNIT_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+def first_of_quarter(days: int) -> int:
+    year, month, _ = day_of(days)
+    found = days_of(year, (month - 1) // 3 * 3 + 1, 1)
+    assert found is not None
+    return found
+
+
+def truncated_date(days: int, unit: str) -> int | None:
+    function = TRUNCATED_DATES.get(UNIT_NAMES.get(unit.lower(), ""))
+    return None if function is None else function(days)
+
+
+def truncated_time(unit: str, micros: int) -> int | None:
+    name = UNIT_NAMES.get(unit.lower(), "")
+    if name in TRUNCATED_DATES:
+        return TRUNCATED_DATES[name](micros // MICROS_PER_DAY) * MICROS_PER_DAY
+    size = UNIT_MICROS.get(name)
+    return None if size is None else micros - micros % size
+
+
+def added_time(unit: str, count: int, micros: int) -> int:
+    """``timestampadd``."""
+    lower = unit.lower()
+    if lower in UNIT_MONTHS:
+        days, rest = divmod(micros, MICROS_PER_DAY)
+        return add_months(days, count * UNIT_MONTHS[lower]) * MICROS_PER_DAY + rest
+    size = UNIT_MICROS.get("day" if lower == "dayofyear" else lower)
+    if size is None:
+        raise DerivationFailed(f"timestampadd knows no unit {unit}")
+    return micros + count * size
+
+
+def time_between(unit: str, first: int, second: int) -> int:
+    """``timestampdiff``: whole units from the first to the second time."""
+    lower = unit.lower()
+    if lower in UNIT_MONTHS:
+        return toward_zero(whole_months(first, second), UNIT_MONTHS[lower])
+    size = UNIT_MICROS.get("day" if lower == "dayofyear" else lower)
+    if size is None:
+        raise DerivationFailed(f"timestampdiff knows no unit {unit}")
+    return toward_zero(second - first, size)
+
+
+def whole_months(first: int, second: int) -> int:
+    date1, date2 = day_of(first // MICROS_PER_DAY), day_of(second // MICROS_PER_DAY)
+    months = (date2.year - date1.year) * 12 + date2.month - date1.month
+    within1 = date1.day * MICROS_PER_DAY + first % MICROS_PER_DAY
+    within2 = date2.day * MICROS_PER_DAY + second % MICROS_PER_DAY
+    if months > 0 and within2 < within1:
+        return months - 1
+    return months + 1 if months < 0 and within2 > within1 else months
+
+
+# text
+
+
+def date_format(name: str, arguments: list[Node]) -> Node:
+    time, pattern = accept(name, arguments[0], TIMESTAMP), accept(name, arguments[1], STRING)
+    check_pattern(name, pattern)
+    return strict(name, STRING, format_by, time, pattern)
+
+
+def check_pattern(name: str, node: Node) -> None:
+    if isinstance(node, Constant) and node.value is not None and pieces(node.value) is None:
+        raise InvalidRequest(f"{name}: {node.value!r} is no date pattern", field="expression")
+
+
+def format_by(micros: int, pattern: str) -> str:
+    found = pieces(pattern)
+    if found is None:
+        raise DerivationFailed("a date pattern is not valid")
+    return formatted(micros, found)
+
+
+def parse_by(text: str, pattern: str) -> int | None:
+    found = pieces(pattern)
+    if found is None:
+        raise DerivationFailed("a date pattern is not valid")
+    return parsed(text, found)
+
+
+def from_unix(seconds: int, pattern: str = DEFAULT_PATTERN) -> str:
+    return format_by(seconds * MICROS_PER_SECOND, pattern)
+
+
+def from_unixtime(name: str, arguments: list[Node]) -> Node:
+    nodes = accept_all(name, arguments, (LONG, STRING))
+    for node in nodes[1:]:
+        check_pattern(name, node)
+    return strict(name, STRING, from_unix, *nodes)
+
+
+def unix_timestamp(name: str, arguments: list[Node]) -> Node:
+    """Seconds of a date, a timestamp, or a text by a pattern."""
+    if not arguments:
+        raise Unsupported(f"{name}() reads the clock: a derivation's time is ts, in milliseconds")
+    source, *rest = arguments
+    if source.type == DATE:
+        return strict("unix seconds of date", LONG, lambda days: days * 86_400, source)
+    if source.type == TIMESTAMP:
+        return strict("unix_seconds", LONG, lambda micros: micros // MICROS_PER_SECOND, source)
+    text = accept(name, source, STRING)
+    pattern = accept(name, rest[0], STRING) if rest else constant(DEFAULT_PATTERN, STRING)
+    check_pattern(name, pattern)
+    return strict("unix_timestamp", LONG, lambda value, by: None if (micros := parse_by(value, by)) is None else micros // MICROS_PER_SECOND, text, pattern)
+
+
+def to_timestamp(name: str, arguments: list[Node]) -> Node:
+    source, *rest = arguments
+    if not rest or source.type in (DATE, TIMESTAMP):
+        return cast(source, TIMESTAMP)
+    pattern = accept(name, rest[0], STRING)
+    check_pattern(name, pattern)
+    return strict("to_timestamp", TIMESTAMP, parse_by, accept(name, source, STRING), pattern)
+
+
+def to_date(name: str, arguments: list[Node]) -> Node:
+    if len(arguments) == 1:
+        return accept(name, arguments[0], DATE) if arguments[0].type != TIMESTAMP else cast(arguments[0], DATE)
+    return cast(to_timestamp(name, arguments), DATE)
+
+
+# making
+
+
+def make_timestamp(name: str, arguments: list[Node]) -> Node:
+    kinds = (INT, INT, INT, INT, INT, DecimalType(16, 6), STRING)
+    return strict(name, TIMESTAMP, timestamp_of, *accept_all(name, arguments, kinds))
+
+
+def timestamp_of(year: int, month: int, day: int, hour: int, minute: int, second: Decimal, zone: str = "UTC") -> int | None:
+    days = days_of(year, month, day)
+    micros = int(second.scaleb(6))
+    offset = zone_offset(zone)
+    if days is None or not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= micros <= 60 * MICROS_PER_SECOND):
+        return None
+    if offset is None:
+        return from_zone(days * MICROS_PER_DAY + hour * MICROS_PER_HOUR + minute * MICROS_PER_MINUTE + micros, zone)
+    return days * MICROS_PER_DAY + hour * MICROS_PER_HOUR + minute * MICROS_PER_MINUTE + micros - offset
+
+
+def timestamp_seconds(name: str, arguments: list[Node]) -> Node:
+    (source,) = arguments
+    source = source if is_numeric(source.type) else accept(name, source, DOUBLE)
+    if is_integral(source.type):
+        return strict(name, TIMESTAMP, checked_seconds, source)
+    if isinstance(source.type, DecimalType):
+        return strict(name, TIMESTAMP, lambda seconds: int(seconds * MICROS_PER_SECOND), source)
+    return strict(name, TIMESTAMP, lambda seconds: double_to_long(seconds * MICROS_PER_SECOND) if seconds - seconds == 0 else None, cast(source, DOUBLE))
+
+
+def checked_seconds(seconds: int) -> int:
+    return in_long(seconds * MICROS_PER_SECOND)
+
+
+def in_long(micros: int) -> int:
+    if not LONG_MIN <= micros <= LONG_MAX:
+        raise DerivationFailed("long overflow: the time is beyond what 64 bits of microseconds hold")
+    return micros
+
+
+def zoned(convert: Callable[[int, str], int]) -> Callable[[str, list[Node]], Node]:
+    def resolve(name: str, arguments: list[Node]) -> Node:
+        time, zone = accept(name, arguments[0], TIMESTAMP), accept(name, arguments[1], STRING)
+        if isinstance(zone, Constant) and zone.value is not None and zone_offset(zone.value) is None:
+            known_zone(zone.value)
+        return strict(name, TIMESTAMP, convert, time, zone)
+
+    return resolve
+
+
+def known_zone(text: str) -> ZoneInfo:
+    try:
+        return zone_of(text)
+    except DerivationFailed as error:
+        raise InvalidRequest(error.message, field="expression") from error
+
+
+def make_dt_interval(name: str, arguments: list[Node]) -> Node:
+    nodes = accept_all(name, arguments, (INT, INT, INT, DecimalType(18, 6)))
+
+    def run(days: int = 0, hours: int = 0, minutes: int = 0, seconds: Decimal = Decimal(0)) -> int:
+        return in_long(days * MICROS_PER_DAY + hours * MICROS_PER_HOUR + minutes * MICROS_PER_MINUTE + int(seconds.scaleb(6)))
+
+    return strict(name, DayTimeInterval(), run, *nodes)
+
+
+def make_ym_interval(name: str, arguments: list[Node]) -> Node:
+    nodes = accept_all(name, arguments, (INT, INT))
+    return strict(name, YearMonthInterval(), lambda years=0, months=0: years * 12 + months, *nodes)
+
+
+def with_unit(function: Callable[..., int], result: DataType, *wanted: DataType) -> Callable[[str, list[Node]], Node]:
+    def resolve(name: str, arguments: list[Node]) -> Node:
+        unit, *rest = arguments
+        return strict(name, result, function, accept(name, unit, STRING), *accept_all(name, rest, wanted))
+
+    return resolve
+
+
+def of_date(usage: str, function: Callable[[int], int], doc: str) -> Function:
+    return simple(usage, (DATE,), INT, function, doc)
+
+
+def of_time(usage: str, function: Callable[[int], int], doc: str) -> Function:
+    return simple(usage, (TIMESTAMP,), INT, function, doc)
+
+
+DAY = of_date("day(date)", day_of_month, "Day of the month.")
+DATE_ADD = special("date_add(date, days)", 2, 2, date_add(1), "So many days later.")
+DATEDIFF = simple("datediff(end, start)", (DATE, DATE), INT, lambda end, start: end - start, "Days from start to end.")
+UNIX_TIMESTAMP = special("unix_timestamp(value, pattern)", 0, 2, unix_timestamp, "Seconds since 1970; null where the text does not match the pattern.")
+DATE_PART = special("date_part(field, value)", 2, 2, date_part, "A field of a date, timestamp or interval; also extract(field from value).")
+FUNCTIONS: tuple[Function, ...] = (
+    of_date("year(date)", year_of, "Year."),
+    of_date("quarter(date)", quarter_of, "Quarter, 1 to 4."),
+    of_date("month(date)", month_of, "Month, 1 to 12."),
+    DAY,
+    alias("dayofmonth", DAY),
+    of_date("dayofweek(date)", day_of_week, "Day of the week, 1 being Sunday."),
+    of_date("weekday(date)", weekday, "Day of the week, 0 being Monday."),
+    of_date("dayofyear(date)", day_of_year, "Day of the year."),
+    of_date("weekofyear(date)", week_of_year, "ISO week of the year."),
+    of_time("hour(time)", hour_of, "Hour, 0 to 23."),
+    of_time("minute(time)", minute_of, "Minute."),
+    of_time("second(time)", second_of, "Second."),
+    DATE_PART,
+    alias("datepart", DATE_PART),
+    DATE_ADD,
+    alias("dateadd", DATE_ADD),
+    special("date_sub(date, days)", 2, 2, date_add(-1), "So many days earlier."),
+    DATEDIFF,
+    alias("date_diff", DATEDIFF),
+    simple("add_months(date, months)", (DATE, INT), DATE, add_months, "So many months later; the month's last day where it has no such day."),
+    special("months_between(end, start, rounded)", 2, 3, months_between, "Months from start to end; fractions are of 31 days, rounded to 8 digits."),
+    simple("last_day(date)", (DATE,), DATE, last_day, "The last day of the month."),
+    simple("next_day(date, weekday)", (DATE, STRING), DATE, next_day, "The first such weekday after the date."),
+    simple("trunc(date, unit)", (DATE, STRING), DATE, truncated_date, "The first day of the year, quarter, month or week."),
+    simple("date_trunc(unit, time)", (STRING, TIMESTAMP), TIMESTAMP, truncated_time, "A time cut to a unit."),
+    special("timestampadd(unit, count, time)", 3, 3, with_unit(added_time, TIMESTAMP, INT, TIMESTAMP), "So many units later."),
+    special("timestampdiff(unit, start, end)", 3, 3, with_unit(time_between, LONG, TIMESTAMP, TIMESTAMP), "Whole units from start to end."),
+    special("date_format(time, pattern)", 2, 2, date_format, "A text by a SimpleDateFormat pattern."),
+    special("from_unixtime(seconds, pattern)", 1, 2, from_unixtime, "A text of seconds since 1970."),
+    UNIX_TIMESTAMP,
+    alias("to_unix_timestamp", UNIX_TIMESTAMP),
+    special("to_date(value, pattern)", 1, 2, to_date, "A date; null where the text is none."),
+    special("to_timestamp(value, pattern)", 1, 2, to_timestamp, "A timestamp; null where the text is none."),
+    simple("make_date(year, month, day)", (INT, INT, INT), DATE, days_of, "A date; null where there is no such day."),
+    special("make_timestamp(year, month, day, hour, minute, second, zone)", 6, 7, make_timestamp, "A timestamp; null where there is no such time."),
+    special("make_dt_interval(days, hours, minutes, seconds)", 0, 4, make_dt_interval, "An interval of days to seconds."),
+    special("make_ym_interval(years, months)", 0, 2, make_ym_interval, "An interval of years and months."),
+    special("timestamp_seconds(seconds)", 1, 1, timestamp_seconds, "The timestamp of seconds since 1970."),
+    simple("timestamp_millis(millis)", (LONG,), TIMESTAMP, lambda millis: in_long(millis * MICROS_PER_MILLI), "The timestamp of milliseconds since 1970."),
+    simple("timestamp_micros(micros)", (LONG,), TIMESTAMP, lambda micros: micros, "The timestamp of microseconds since 1970."),
+    simple("unix_seconds(time)", (TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_SECOND, "Seconds since 1970."),
+    simple("unix_millis(time)", (TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_MILLI, "Milliseconds since 1970."),
+    simple("unix_micros(time)", (TIMESTAMP,), LONG, lambda micros: micros, "Microseconds since 1970."),
+    simple("unix_date(date)", (DATE,), INT, lambda days: days, "Days since 1970-01-01."),
+    simple("date_from_unix_date(days)", (INT,), DATE, lambda days: days, "The date of days since 1970-01-01."),
+    special("from_utc_timestamp(time, zone)", 2, 2, zoned(to_zone), "What clocks in a zone show at a time in UTC."),
+    special("to_utc_timestamp(time, zone)", 2, 2, zoned(from_zone), "The time in UTC at which clocks in a zone show this."),
+)

@@ -1,0 +1,96 @@
+"""JSON as Spark's parser reads it and its writer writes it (Jackson's ways).
+
+Objects are read as lists of pairs, so that the order and keys that come twice are kept. Single quotes are accepted,
+control characters in strings too; NaN and Infinity are not numbers.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from chronoserve.sql.numbers import double_text
+
+DEPTH_MAX = 1_000
+CHARACTERS_MAX = 1 << 22
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object: its names and values in order."""
+
+
+class Broken:
+    """What reading a text gave where it is no JSON."""
+
+
+BROKEN = Broken()
+ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+ESCAPES.update({chr(code): f"\\u{code:04X}" for code in range(32) if chr(code) not in ESCAPES})
+TABLE = str.maketrans(ESCAPES)
+
+
+def refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_constant=refuse_constant, strict=False)
+
+
+def read(text: str) -> Any:
+    """The first JSON value of a text (what follows does not matter); BROKEN where there is none."""
+    if len(text) > CHARACTERS_MAX:
+        return BROKEN
+    body = text.lstrip(" \t\r\n")
+    for form in (body, requoted(body) if "'" in body else None):
+        if form is None:
+            continue
+        try:
+            return DECODER.raw_decode(form)[0]
+        except (ValueError, RecursionError):
+            continue
+    return BROKEN
+
+
+def requoted(text: str) -> str:
+    """Single-quoted strings in double quotes."""
+    out: list[str] = []
+    quote = ""
+    letters: Iterator[str] = iter(text)
+    for letter in letters:
+        if letter == "\\" and quote:
+            following = next(letters, "")
+            out.append(following if following == "'" else letter + following)
+        elif not quote and letter in "'\"":
+            quote = letter
+            out.append('"')
+        elif letter == quote:
+            quote = ""
+            out.append('"')
+        else:
+            out.append('\\"' if quote == "'" and letter == '"' else letter)
+    return "".join(out)
+
+
+def quoted(text: str) -> str:
+    return f'"{text.translate(TABLE)}"'
+
+
+def written(value: Any) -> str:
+    """The value as JSON without blanks; fractions as Java writes doubles."""
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, Pairs):
+        return f"{{{','.join(f'{quoted(name)}:{written(held)}' for name, held in value)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
+    return number_text(value)
+
+
+def number_text(value: float) -> str:
+    if isinstance(value, float):
+        text = double_text(value)
+        return text if value - value == 0 else f'"{text}"'
+    return str(value)
