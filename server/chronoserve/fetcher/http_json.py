@@ -3,30 +3,14 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import aiohttp
 import msgspec
 
-from chronoserve.model.errors import ExternalFailed, InvalidRequest
+from chronoserve.fetcher.endpoint import Endpoint
+from chronoserve.model.errors import ExternalFailed
 
-RESPONSE_BYTES_MAX = 4 << 20
 CONNECTIONS_MAX = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where and how to ask. ``headers`` may hold secrets, and so may ``url``: neither is in any error. ``ca_file``: PEM."""
-
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    ca_file: str | None = None
-    response_bytes_max: int = RESPONSE_BYTES_MAX
-
-    def __post_init__(self) -> None:
-        """Raises InvalidRequest where the URL is not one of http or https."""
-        if not self.url.startswith(("http://", "https://")) or "://" not in self.url or not self.url.partition("://")[2].strip("/"):
-            raise InvalidRequest("a URL of an HTTP service begins with http:// or https:// and names a host", field="url")
 
 
 class HttpJson:

@@ -8,7 +8,7 @@ from chronoserve.model import types
 from chronoserve.model.confs import Join, ModelTransform
 from chronoserve.model.errors import KVError
 from chronoserve.model.types import DataType, Field
-from chronoserve.sql.derive import EXCEPTION, Derivations, Kind
+from chronoserve.sql.derive import Derivations, Kind
 
 _CAST = frozenset({types.LONG, types.DOUBLE, types.STRING})
 _ALWAYS = {"ts": types.LONG, "ds": types.STRING}
@@ -17,10 +17,9 @@ _ALWAYS = {"ts": types.LONG, "ds": types.STRING}
 class JoinPlan:
     """``codec_error``: why the join has no codec, so that Chronon answers nothing but that (§12.6). ``types``: of features by name,
     as far as they are known to have them. ``casts``: keys that are cast before derivations and logging see them (§6.5).
-    ``exceptions``: features whose own names end as Chronon's entries for failures do, and so act like them.
     """
 
-    __slots__ = ("casts", "codec_error", "conf", "derivations", "exceptions", "groups", "invalid", "join_types", "log", "parts",
+    __slots__ = ("casts", "codec_error", "conf", "derivations", "groups", "invalid", "join_types", "log", "parts",
                  "published", "types")  # fmt: skip
 
     def __init__(self, conf: Join, groups: Mapping[str, GroupByPlan | KVError], invalid: KVError | None = None) -> None:
@@ -36,7 +35,6 @@ class JoinPlan:
         self.log: JoinLog | None = None
         self.types: Mapping[str, DataType] = {}
         self.casts: tuple[tuple[str, DataType], ...] = ()
-        self.exceptions = frozenset(name for part in self.parts.parts for name in part.names if name.endswith(EXCEPTION))
         try:
             self._codec()
         except KVError as error:

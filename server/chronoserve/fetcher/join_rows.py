@@ -18,7 +18,6 @@ from chronoserve.fetcher.served import ServedGroupBy
 from chronoserve.model.errors import Internal, InvalidRequest, KVError
 from chronoserve.model.features import FeatureRequest, FeatureRow, Freshness, RowStatus
 from chronoserve.model.types import DataType
-from chronoserve.sql.derive import EXCEPTION
 
 log = structlog.get_logger("chronoserve.fetcher")
 
@@ -224,8 +223,8 @@ def _finished(plan: JoinPlan, request: FeatureRequest, made: _Row, query_ts: int
         if failures:
             failed = next(iter(failures.values()))
             errors = errors | failures
-    if made.errors or plan.exceptions:
-        features = _without_stems(features, plan, made)
+        if made.errors:
+            features = _without_stems(features, made.errors)
     status, cause = _status(made, failed)
     shown = features if features or cause is None else None
     row = FeatureRow(status, shown, plan.types, keys, cause, errors | made.faults if made.faults else errors, made.freshness)
@@ -250,11 +249,10 @@ def _cast_key(name: str, given: object, data_type: DataType) -> object:
         raise InvalidRequest(f"key {name!r}: {refused.message}", field="keys") from None
 
 
-def _without_stems(features: Mapping[str, Any], plan: JoinPlan, made: _Row) -> dict[str, Any]:
-    """Less the features whose names begin as a failed part's do: a textual test, and so Chronon's (§12.6)."""
-    exceptions = {name: made.features[name] for name in plan.exceptions if name in made.features}
-    stems = (*made.errors, *(name.removesuffix(EXCEPTION) for name in exceptions))
-    return {name: value for name, value in features.items() if not name.startswith(stems)} | exceptions
+def _without_stems(features: Mapping[str, Any], errors: Iterable[str]) -> dict[str, Any]:
+    """Less the features whose names begin as a failed part's do: a textual test, and so Chronon's, of what derivations gave (§12.6)."""
+    stems = tuple(errors)
+    return {name: value for name, value in features.items() if not name.startswith(stems)}
 
 
 def _status(made: _Row, failed: KVError | None) -> tuple[RowStatus, KVError | None]:

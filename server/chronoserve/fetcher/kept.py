@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from chronoserve.fetcher.ports import Clock
-from chronoserve.model.errors import DeadlinePassed, KVError, UnknownConf
+from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable, UnknownConf
 
 T = TypeVar("T")
 
@@ -175,8 +175,12 @@ class Kept(Generic[T]):
         entries = self._entries
         known = [(key, entry.digest if (entry := entries.get(key)) is not None else b"") for key in keys]
         found: Sequence[Loaded[T]]
+        until = asyncio.get_running_loop().time() + LOAD_SECONDS
         try:
-            found = await self._load(known, asyncio.get_running_loop().time() + LOAD_SECONDS)
+            async with asyncio.timeout_at(until):
+                found = await self._load(known, until)
+        except TimeoutError:
+            found = [Loaded(Unavailable("the store did not answer a question for configuration in time"))] * len(keys)
         except KVError as error:
             found = [Loaded(error)] * len(keys)
         now = self._clock()

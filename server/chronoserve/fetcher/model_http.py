@@ -15,7 +15,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from chronoserve.fetcher.boxing import from_json
-from chronoserve.fetcher.http_json import Endpoint, HttpJson
+from chronoserve.fetcher.endpoint import Endpoint
+from chronoserve.fetcher.http_json import HttpJson
 from chronoserve.model.confs import Model
 from chronoserve.model.errors import ExternalFailed
 

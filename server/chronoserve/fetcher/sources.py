@@ -16,8 +16,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from chronoserve.fetcher.boxing import from_json
+from chronoserve.fetcher.endpoint import Endpoint
 from chronoserve.fetcher.external import OUTGOING_HEADERS, Answer, Row
-from chronoserve.fetcher.http_json import Endpoint, HttpJson
+from chronoserve.fetcher.http_json import HttpJson
 from chronoserve.model.confs import ExternalSource
 from chronoserve.model.errors import ExternalFailed
 

@@ -8,7 +8,6 @@ import struct
 from typing import NamedTuple
 
 from chronoserve.model import values
-from chronoserve.model.errors import CorruptValue
 
 _SLICE = 7
 """Bytes of a time with its tag, for times between 2004 and 3084: every one of them is a varint of six bytes."""
@@ -113,7 +112,7 @@ def _small(data: bytes) -> TimedRows | None:
                 at = body + length
             stamp(data[end:at])
     except IndexError:
-        raise CorruptValue("a stored value ends before its length says") from None
+        return None
     times = _times(stamps) if at == size else None
     return None if times is None else TimedRows(found, times)
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronoserve.fetcher.boxing import boxed, from_json, from_service
+from chronoserve.fetcher.endpoint import Endpoint
 from chronoserve.fetcher.external import Answer, ExternalRegistry, Policy
-from chronoserve.fetcher.http_json import Endpoint
 from chronoserve.fetcher.sources import HttpSource
 from chronoserve.model.boxed import Byte, Float, Int, Short
 from chronoserve.model.errors import ExternalFailed, InvalidRequest

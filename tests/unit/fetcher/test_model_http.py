@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from chronoserve.fetcher.http_json import Endpoint
+from chronoserve.fetcher.endpoint import Endpoint
 from chronoserve.fetcher.model_http import HttpModel, ModelBackends
 from chronoserve.model.boxed import Float
 from chronoserve.model.confs import MetaData, Model
