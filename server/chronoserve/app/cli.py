@@ -66,6 +66,9 @@ def main() -> None:
 @click.option("--admin", metavar="ADDRESS", help="gRPC admin services (channelz).  [default: none]")
 @click.option("--store", metavar="URL", help="lmdb:///dir, memory://, redis://, cassandra://, …  [default: lmdb in ./chronoserve-data]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file; flags win over it.")
+@click.option("--api", metavar="MODULE:CLASS", help="A chronoserve.api.Api of your own: store, sources, models, log.")
+@click.option("-Z", "api_conf", multiple=True, metavar="KEY=VALUE", help="A setting for that class; repeatable.")
+@click.option("--teams", type=click.Path(path_type=Path, dir_okay=False), help="teams.json: its common_env, and -Z of CHRONON_ONLINE_ARGS.")
 @click.option("--workers", type=int, help="Processes that share the addresses.  [default: 1]")
 @click.option("--transport", metavar="NAME", help="auto, native or grpcio.  [default: auto, which is native where it is built]")
 @click.option("--tls-cert", metavar="FILE", help="PEM certificate chain; read again when it changes.")
@@ -93,6 +96,8 @@ def serve(**given: Any) -> None:
 
 def _overrides(given: dict[str, Any]) -> dict[str, Any]:
     """What the flags say, in the shape of the configuration file."""
+    from chronoserve.app.deployment_flags import deployment_overrides
+
     found: dict[str, Any] = {name: given[name] for name in ("admin", "workers", "transport", "create_on_put", "log_level") if given[name] is not None}
     if given["listen"]:
         found["listen"] = list(given["listen"])
@@ -107,4 +112,4 @@ def _overrides(given: dict[str, Any]) -> dict[str, Any]:
         found["tls"] = {"certificate": given["tls_cert"], "key": given["tls_key"], "client_ca": given["tls_client_ca"]}
     if given["without_layers"]:
         found["layers"] = False
-    return found
+    return found | deployment_overrides(given["api"], given["api_conf"], given["teams"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chronoserve.app.settings import Settings
@@ -16,17 +16,20 @@ from chronoserve.kvstore.layers.breaker import Breaker
 from chronoserve.kvstore.layers.bulkhead import Bulkhead
 from chronoserve.kvstore.layers.coalesce import Coalesce
 from chronoserve.kvstore.layers.deadline import Deadline
+from chronoserve.kvstore.layers.hot_keys import HotKeys
 from chronoserve.kvstore.layers.metrics import Metrics
 from chronoserve.kvstore.layers.retry import Retry
 from chronoserve.kvstore.layers.share import Share
 from chronoserve.kvstore.port import KVStore
 from chronoserve.kvstore.registry import open_store
-from chronoserve.kvstore.router import Router
-from chronoserve.model.errors import KVError
+from chronoserve.kvstore.router import Route, Router
+from chronoserve.model.errors import FailedPrecondition, KVError
 from chronoserve.service.features import FeatureLimits, Features
 from chronoserve.service.flags import ConfiguredFlags
 from chronoserve.service.gateway import Gateway, Limits
 
+API_STORE = "api"
+"""Name of the store that a deployment's Api brings."""
 START_SECONDS = 30.0
 """How long the stores have to answer when the process starts."""
 
@@ -48,7 +51,8 @@ def layered(store: KVStore, name: str, inflight_calls_max: int | None = None) ->
     4. Breaker outside the metrics: what it refuses never reached the store and is not the store's latency.
     5. Metrics last: they time the engine and nothing of ours.
 
-    Admission is not here: it bounds the process, not a store, and sits above the router. Chaos, in tests, goes between
+    Admission is not here: it bounds the process, not a store, and sits above the router; HotKeys sits above that, because it
+    looks at what callers ask for. Chaos, in tests, goes between
     5 and the back end, where faults really come from.
     """
     store = Breaker(Metrics(store, name))
@@ -68,6 +72,10 @@ class Extensions:
     log: ResponseLog | None = None
     flags: FlagStore | None = None
     models: ModelBackend | None = None
+    store: KVStore | None = None
+    """Of every dataset that no route sends elsewhere."""
+    around_store: Callable[[KVStore, str], KVStore] | None = None
+    """Put around each store, outside of its layers: what callers see of it."""
 
 
 @dataclass(slots=True)
@@ -77,6 +85,8 @@ class Composed:
     gateway: Gateway
     router: Router
     admission: Admission | None
+    hot_keys: HotKeys | None
+    flags: FlagStore
     features: Features
     fetch_metrics: FetchMetrics
 
@@ -104,20 +114,18 @@ async def compose(settings: Settings, extensions: Extensions | None = None) -> C
     Raises:
         KVError: a store could not be opened; those that were are closed again.
     """
+    extensions = extensions or Extensions()
     stores: dict[str, KVStore] = {}
     try:
-        for name, store in settings.stores.items():
-            opened = await open_store(store.url, clock=clock)
-            stores[name] = layered(opened, name, settings.inflight_calls_max_of_store()) if settings.layers else opened
-        router = Router(stores, settings.route_table())
+        await _open_stores(settings, extensions, stores)
+        router = Router(stores, _routes(settings, extensions))
         limits = settings.limits
-        admission = (
-            Admission(router, inflight_calls_max=limits.inflight_calls_max, inflight_keys_max=limits.inflight_keys_max)
-            if settings.layers
-            else None
-        )
+        admission = hot_keys = None
+        if settings.layers:
+            admission = Admission(router, inflight_calls_max=limits.inflight_calls_max, inflight_keys_max=limits.inflight_keys_max)
+            hot_keys = HotKeys(admission)
         gateway = Gateway(
-            admission or router,
+            hot_keys or router,
             router,
             clock=clock,
             limits=Limits(
@@ -132,17 +140,44 @@ async def compose(settings: Settings, extensions: Extensions | None = None) -> C
             await opened.close()
         raise
     metrics = FetchMetrics()
-    return Composed(gateway, router, admission, _features(settings, gateway, metrics, extensions or Extensions()), metrics)
+    flags = extensions.flags or ConfiguredFlags(settings.fetcher.flags)
+    features = _features(settings, gateway, metrics, flags, extensions)
+    return Composed(gateway, router, admission, hot_keys, flags, features, metrics)
 
 
-def _features(settings: Settings, gateway: Gateway, metrics: FetchMetrics, extensions: Extensions) -> Features:
+async def _open_stores(settings: Settings, extensions: Extensions, stores: dict[str, KVStore]) -> None:
+    """Open them into ``stores``. Beside a deployment's own store, only those that a route names."""
+    routed = {route.store for route in settings.routes}
+    places = settings.inflight_calls_max_of_store()
+    for name, store in settings.stores.items():
+        if extensions.store is None or name in routed:
+            stores[name] = _within(settings, extensions, await open_store(store.url, clock=clock), name, places)
+    if extensions.store is not None:
+        places = max(1, settings.limits.inflight_calls_max // 2) if stores else None
+        stores[API_STORE] = _within(settings, extensions, extensions.store, API_STORE, places)
+    if not stores:
+        raise FailedPrecondition("no store is configured, and gen_kv_store of the Api gives none")
+
+
+def _within(settings: Settings, extensions: Extensions, store: KVStore, name: str, places: int | None) -> KVStore:
+    store = layered(store, name, places) if settings.layers else store
+    return store if extensions.around_store is None else extensions.around_store(store, name)
+
+
+def _routes(settings: Settings, extensions: Extensions) -> list[Route]:
+    if extensions.store is None:
+        return settings.route_table()
+    return [*(Route(route.datasets, route.store) for route in settings.routes), Route("*", API_STORE)]
+
+
+def _features(settings: Settings, gateway: Gateway, metrics: FetchMetrics, flags: FlagStore, extensions: Extensions) -> Features:
     """The fetcher reads through the gateway as everybody does, so its reads are bounded, shared and measured like all others."""
     fetcher = Fetcher(
         gateway,
         clock=clock,
         registry=extensions.registry,
         log=extensions.log,
-        flags=extensions.flags or ConfiguredFlags(settings.fetcher.flags),
+        flags=flags,
         settings=settings.fetcher.settings(),
         metrics=metrics,
         models=extensions.models,

@@ -15,9 +15,10 @@ import structlog
 from chronoserve.app.handover import Door, Guests, handover_socket
 from chronoserve.app.questions import ANSWER_SECONDS, END, answer, ask
 from chronoserve.app.settings import Settings
-from chronoserve.app.supervisor import Supervisor, reasons, socket_directory
+from chronoserve.app.supervisor import Supervisor, hot_report, reasons, socket_directory
+from chronoserve.kvstore.layers.hot_keys import HotReport
 from chronoserve.wire import transports
-from chronoserve.wire.http import HttpServer, Ready, Scrape
+from chronoserve.wire.http import Hot, HttpServer, Ready, Scrape
 
 if TYPE_CHECKING:
     from chronoserve.app.worker import Worker
@@ -61,7 +62,7 @@ async def serve_alone(settings: Settings) -> int:
         async def started(worker: "Worker") -> None:
             http = []
             if settings.http:
-                port = _http_of_worker(settings, worker, worker.unready, worker.scrape)
+                port = _http_of_worker(settings, worker, worker.unready, worker.scrape, worker.hot_keys)
                 await port.start(settings.http)
                 stack.push_async_callback(port.stop)
                 http.append(port.address)
@@ -95,7 +96,13 @@ async def serve_with_workers(settings: Settings) -> int:
 
 
 async def _door(settings: Settings, supervisor: Supervisor, stack: AsyncExitStack) -> Door:
-    own = HttpServer(ready=supervisor.unready, scrape=supervisor.scrape, configuration=settings.redacted(), one_request_each=True)
+    own = HttpServer(
+        ready=supervisor.unready,
+        scrape=supervisor.scrape,
+        hot_keys=supervisor.hot_keys,
+        configuration=settings.redacted(),
+        one_request_each=True,
+    )
     await own.start()
     stack.push_async_callback(own.stop)
     assert settings.http
@@ -119,6 +126,9 @@ async def serve_under_supervisor(settings: Settings, socket: str) -> int:
     async def scrape_above() -> bytes:
         return await ask(above, "metrics", ABOVE_SECONDS) or b""
 
+    async def hot_keys_above() -> HotReport:
+        return hot_report(await ask(above, "hot keys", ABOVE_SECONDS)) or HotReport(0, [])
+
     async with AsyncExitStack() as stack:
 
         async def started(worker: "Worker") -> None:
@@ -137,13 +147,17 @@ async def serve_under_supervisor(settings: Settings, socket: str) -> int:
 
             loop.add_reader(sys.stdin.fileno(), orphaned)
             if settings.http:
-                port = _http_of_worker(settings, worker, ready_above, scrape_above)
+                port = _http_of_worker(settings, worker, ready_above, scrape_above, hot_keys_above)
                 await port.start()
                 stack.push_async_callback(port.stop)
                 guests = Guests(handover_socket(Path(socket)), port.adopt)
                 await guests.start()
                 stack.callback(guests.stop)
-            server = await answer(socket, {b"ready": ready, b"metrics": metrics})
+
+            async def hot_keys() -> bytes:
+                return msgspec.json.encode(await worker.hot_keys())
+
+            server = await answer(socket, {b"ready": ready, b"metrics": metrics, b"hot keys": hot_keys})
             stack.callback(server.close)
 
         return await serve(settings, started=started, stopping=stack.aclose)
@@ -154,13 +168,14 @@ def supervisor_socket(directory: Path) -> Path:
     return directory / "supervisor.sock"
 
 
-def _http_of_worker(settings: Settings, worker: "Worker", ready: Ready, scrape: Scrape) -> HttpServer:
+def _http_of_worker(settings: Settings, worker: "Worker", ready: Ready, scrape: Scrape, hot_keys: Hot) -> HttpServer:
     """The HTTP port of a process that fetches features."""
     from chronoserve.wire.http_features import FeatureRoutes
 
     return HttpServer(
         ready=ready,
         scrape=scrape,
+        hot_keys=hot_keys,
         configuration=settings.redacted(),
         routes=FeatureRoutes(worker.composed.features, worker.seam),
         body_bytes_max=settings.limits.message_bytes_max,

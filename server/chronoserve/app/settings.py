@@ -1,13 +1,14 @@
 """The configuration: read once, at the door. Unknown keys are refused, cross-field rules are checked before a port opens."""
 
-import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from chronoserve.app.extension_settings import DEREFERENCED, ExtensionSettings
+from chronoserve.app.sections import NotNegative, Positive, Seconds, Section, dereferenced
 from chronoserve.fetcher.ports import BATCH_IR_CACHE, ENTITY_VALIDITY_CHECK, SKIP_UNDECODABLE_STREAM
 from chronoserve.fetcher.settings import FailedReadPolicy, FetchSettings
 from chronoserve.kvstore.registry import StoreURL
@@ -22,15 +23,6 @@ ADDRESS = re.compile(r"unix:.+|(\[[^\[\]\s]+\]|[^:\[\]\s]+):[0-9]{1,5}")
 FLAGS = (BATCH_IR_CACHE, SKIP_UNDECODABLE_STREAM, ENTITY_VALIDITY_CHECK)
 PORT_MAX = 65535
 DIGEST = re.compile(r"[0-9a-f]{64}")
-REFERENCE = re.compile(r"\$\{(\w+)\}")
-
-Positive = Annotated[int, msgspec.Meta(gt=0)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the configuration."""
 
 
 class LimitSettings(Section, frozen=True):
@@ -83,8 +75,8 @@ class RuleSettings(Section, frozen=True):
 
     identities: list[str]
     verbs: list[Verb]
-    datasets: list[str] = []
-    features: list[str] = []
+    datasets: list[str] = msgspec.field(default_factory=list)
+    features: list[str] = msgspec.field(default_factory=list)
     """Names of joins (team/join.v1) and group bys (team.group_by.v1)."""
 
     def rule(self) -> Rule:
@@ -100,16 +92,16 @@ class RuleSettings(Section, frozen=True):
 class PolicyFile(Section, frozen=True):
     """What a policy file holds."""
 
-    policy: list[RuleSettings] = []
+    policy: list[RuleSettings] = msgspec.field(default_factory=list)
 
 
 class AuthSettings(Section, frozen=True):
     """Present: authentication is on, and what no rule allows is denied."""
 
-    tokens: dict[str, str] = {}
+    tokens: dict[str, str] = msgspec.field(default_factory=dict)
     """Identity by SHA-256 of its token, as lower-case hex."""
     jwt: JWTSettings | None = None
-    policy: list[RuleSettings] = []
+    policy: list[RuleSettings] = msgspec.field(default_factory=list)
     policy_file: str | None = None
     """A TOML file with ``[[policy]]`` tables; read again when it changes."""
 
@@ -127,7 +119,7 @@ class FetcherSettings(Section, frozen=True):
     last_good_bytes: NotNegative = 16 << 20
     """Answers of reads that are kept for group bys with the policy "last good"."""
     failed_reads: FailedReadPolicy = FailedReadPolicy.DEGRADE
-    failed_reads_of: dict[str, FailedReadPolicy] = {}
+    failed_reads_of: dict[str, FailedReadPolicy] = msgspec.field(default_factory=dict)
     """By the name of a group by; all others have ``failed_reads``."""
     flags: dict[str, list[str]] = msgspec.field(default_factory=lambda: {BATCH_IR_CACHE: ["*"]})
     """Chronon's flags: names of group bys, as patterns, for which each is set."""
@@ -150,7 +142,7 @@ class FetcherSettings(Section, frozen=True):
         )
 
 
-class Settings(Section, frozen=True):
+class Settings(ExtensionSettings, frozen=True):
     """Everything ``serve`` needs to know."""
 
     listen: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:50051"])
@@ -160,10 +152,10 @@ class Settings(Section, frozen=True):
     workers: Positive = 1
     transport: transports.Choice = "auto"
     """What speaks HTTP/2: ``native`` (built by ``make native``), ``grpcio``, or ``auto``: the first of them that is there."""
-    stores: dict[str, StoreSettings] = {}
-    routes: list[RouteSettings] = []
+    stores: dict[str, StoreSettings] = msgspec.field(default_factory=dict)
+    routes: list[RouteSettings] = msgspec.field(default_factory=list)
     create_on_put: bool = False
-    bulk_roots: list[str] = []
+    bulk_roots: list[str] = msgspec.field(default_factory=list)
     """Folders that BulkPut may read. Empty: any where every address is of this machine alone, else none."""
     limits: LimitSettings = LimitSettings()
     fetcher: FetcherSettings = FetcherSettings()
@@ -181,7 +173,7 @@ class Settings(Section, frozen=True):
         """
         if not self.listen:
             raise InvalidRequest("listen names no address")
-        if not self.stores:
+        if not self.stores and self.api is None:
             raise InvalidRequest("no store is configured")
         for route in self.routes:
             if route.store not in self.stores:
@@ -193,6 +185,7 @@ class Settings(Section, frozen=True):
         for store in self.stores.values():
             StoreURL.parse(store.url)
         self.fetcher.verify()
+        self.verify_extensions()
         self._verify_words()
         transports.is_native(self.transport)
         if self.workers > 1 and any(StoreURL.parse(store.url).scheme == "memory" for store in self.stores.values()):
@@ -236,7 +229,7 @@ class Settings(Section, frozen=True):
 
     def redacted(self) -> dict[str, Any]:
         """What may be printed: passwords in URLs, tokens and keys are hidden."""
-        shown: dict[str, Any] = msgspec.to_builtins(self)
+        shown: dict[str, Any] = {**msgspec.to_builtins(self), **self.redacted_extensions()}
         for name, store in self.stores.items():
             shown["stores"][name]["url"] = StoreURL.parse(store.url).redacted
         if self.auth is not None:
@@ -252,16 +245,17 @@ def load(path: Path | None, overrides: dict[str, Any]) -> Settings:
     """
     try:
         found = tomllib.loads(path.read_text()) if path else {}
-        settings = msgspec.convert({**found, **overrides}, Settings)
+        given = {**found, **overrides}
+        if isinstance(conf := found.get("api_conf"), dict):
+            given["api_conf"] = {**conf, **overrides.get("api_conf", {})}
+        given.update({table: dereferenced(given[table], table) for table in ("stores", *DEREFERENCED) if table in given})
+        settings = msgspec.convert(given, Settings)
     except OSError as unreadable:
         raise InvalidRequest(f"the configuration cannot be read: {unreadable.strerror}: {path}") from unreadable
     except tomllib.TOMLDecodeError as malformed:
         raise InvalidRequest(f"{path} is not TOML: {malformed}") from malformed
     except msgspec.ValidationError as wrong:
         raise InvalidRequest(f"{path or 'the command line'}: {wrong}") from wrong
-    settings = msgspec.structs.replace(
-        settings, stores={name: StoreSettings(url=_dereference(store.url)) for name, store in settings.stores.items()}
-    )
     settings.verify()
     return settings
 
@@ -280,13 +274,3 @@ def policy(auth: AuthSettings) -> Policy:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as wrong:
             raise InvalidRequest(f"the policy file is not right: {wrong}") from wrong
     return Policy([rule.rule() for rule in rules])
-
-
-def _dereference(url: str) -> str:
-    def value(reference: re.Match[str]) -> str:
-        name = reference[1]
-        if name not in os.environ:
-            raise InvalidRequest(f"a store URL refers to the environment variable {name}, which is not set")
-        return os.environ[name]
-
-    return REFERENCE.sub(value, url)

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from chronoserve.app.questions import ANSWER_SECONDS, END, Answers, ask
 from chronoserve.app.settings import Settings
+from chronoserve.kvstore.layers.hot_keys import HotReport, merged
 
 log = structlog.get_logger("chronoserve.supervisor")
 
@@ -35,6 +36,7 @@ DEATHS_WINDOW_SECONDS = 60.0
 """More than DEATHS_MAX in this time: the server says that it is not ready."""
 START_CHECK_SECONDS = 0.05
 """How often the workers are asked whether they listen, until they do."""
+HOT_KEYS_MAX = 100
 DRAIN_EXTRA_SECONDS = 3.0
 """What a worker gets beyond its drain before it is killed."""
 
@@ -156,7 +158,15 @@ class Supervisor:
         async def ready() -> bytes:
             return msgspec.json.encode(await self.unready())
 
-        return {b"ready": ready, b"metrics": self.scrape}
+        async def hot_keys() -> bytes:
+            return msgspec.json.encode(await self.hot_keys())
+
+        return {b"ready": ready, b"metrics": self.scrape, b"hot keys": hot_keys}
+
+    async def hot_keys(self) -> HotReport:
+        """The workers' reports as one; without those that do not answer."""
+        reports = [hot_report(answer) for answer in await self._ask_all("hot keys")]
+        return merged([report for report in reports if report is not None], HOT_KEYS_MAX)
 
     async def scrape(self) -> bytes:
         """The workers' metrics as one text, each sample with its worker's label."""
@@ -173,6 +183,14 @@ def reasons(answer: bytes | None) -> dict[str, str] | None:
     """Why somebody is not ready, as answered; None where there was no answer, or its giver died over it."""
     try:
         return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
+    except msgspec.DecodeError:
+        return None
+
+
+def hot_report(answer: bytes | None) -> HotReport | None:
+    """Hot keys, as answered; None where there was no answer, or its giver died over it."""
+    try:
+        return None if answer is None else msgspec.json.decode(answer, type=HotReport)
     except msgspec.DecodeError:
         return None
 

@@ -12,7 +12,9 @@ import structlog
 from prometheus_client import generate_latest
 
 from chronoserve.app.compose import Composed, clock, compose
+from chronoserve.app.extended import Extended
 from chronoserve.app.settings import AuthSettings, Settings, policy
+from chronoserve.kvstore.layers.hot_keys import HotReport
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.bulk import BulkLoader
 from chronoserve.service.identity import JWTVerifier, StaticTokens, TokenVerifier
@@ -20,6 +22,7 @@ from chronoserve.wire import transports
 from chronoserve.wire.auth import Authenticator
 from chronoserve.wire.data_port import Transport
 from chronoserve.wire.exposition import Observed, registry
+from chronoserve.wire.fetch_exposition import FetchObserved
 from chronoserve.wire.health import NOT_SERVING, SERVING
 from chronoserve.wire.seam import Deadlines, Seam
 from chronoserve.wire.server import AdminGrpcServer, GrpcServer
@@ -31,6 +34,9 @@ POLICY_CHECK_SECONDS = 2.0
 """How often the policy file is looked at for changes."""
 HEALTH_CHECK_SECONDS = 2.0
 """How often the stores are asked for a sign of life, for grpc.health."""
+LOG_SECONDS_MIN = 1.0
+"""What the response log has at least to write what waits, however long the calls took to end."""
+HOT_KEYS_MAX = 100
 GC_ALLOCATIONS = 50_000
 """Containers made and not yet freed that make the collector look: a few MiB at most."""
 
@@ -38,15 +44,18 @@ GC_ALLOCATIONS = 50_000
 class Worker:
     """Everything that one process runs, started and stopped in order."""
 
-    def __init__(self, settings: Settings, composed: Composed) -> None:
+    def __init__(self, settings: Settings, composed: Composed, extended: Extended | None = None) -> None:
+        """``extended``: what ``composed`` was composed with, started and closed together with the rest."""
         limits = settings.limits
         self.settings = settings
         self.composed = composed
+        self._extended = extended
+        tracing = extended.tracing if extended else None
         self._authenticator = _authenticator(settings.auth, certificates=bool(settings.tls and settings.tls.client_ca))
         deadlines = Deadlines(
             read_default=limits.read_seconds_default, write_default=limits.write_seconds_default, longest=limits.call_seconds_max
         )
-        self.seam = Seam(deadlines=deadlines, identify=self._authenticator)
+        self.seam = Seam(deadlines=deadlines, identify=self._authenticator, around=tracing.around if tracing else None)
         bulk = BulkLoader(composed.gateway, roots=settings.bulk_places(), clock=clock)
         transport = Transport(
             listen=settings.listen,
@@ -57,10 +66,13 @@ class Worker:
         )
         self.server = GrpcServer(composed.gateway, composed.features, self.seam, bulk, transport)
         self._admin = AdminGrpcServer(settings.admin) if settings.admin else None
-        self._registry = registry(Observed(self.seam, composed.admission, dict(composed.router.stores)))
+        fetch = extended.observed(composed) if extended else FetchObserved(composed.fetch_metrics)
+        self._registry = registry(Observed(self.seam, composed.admission, dict(composed.router.stores), fetch))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        if self._extended:
+            await self._extended.start(self.composed)
         await self.server.start()
         if self._admin:
             await self._admin.start()
@@ -76,6 +88,11 @@ class Worker:
         """Metrics as Prometheus text."""
         return generate_latest(self._registry)
 
+    async def hot_keys(self) -> HotReport:
+        """The keys that are read most."""
+        found = self.composed.hot_keys
+        return HotReport(0, []) if found is None else found.report(HOT_KEYS_MAX)
+
     async def unready(self) -> dict[str, str]:
         """Why this process cannot serve; empty where at least one store answers and it is not draining."""
         if not self.server.health.serving:
@@ -85,12 +102,16 @@ class Worker:
 
     async def stop(self, seconds: float) -> bool:
         """Drain and close; False where calls had to be cut off."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
         drained = await self.server.drain(seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._admin:
             await self._admin.stop()
+        if self._extended:
+            await self._extended.close(max(end - loop.time(), LOG_SECONDS_MIN))
         await self.composed.close()
         return drained
 
@@ -127,7 +148,12 @@ async def serve(settings: Settings, *, started: Callable[[Worker], Awaitable[Non
     """
     signals = asyncio.Queue[int]()
     loop = asyncio.get_running_loop()
-    worker = Worker(settings, await compose(settings))
+    extended = Extended(settings)
+    try:
+        worker = Worker(settings, await compose(settings, extended.extensions), extended)
+    except BaseException:
+        await extended.close(0)
+        raise
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     try:

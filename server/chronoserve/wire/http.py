@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from chronoserve.kvstore.layers.hot_keys import HotReport
 from chronoserve.model.errors import InvalidRequest
 
 Scrape = Callable[[], Awaitable[bytes]]
@@ -18,8 +19,12 @@ Scrape = Callable[[], Awaitable[bytes]]
 Ready = Callable[[], Awaitable[Mapping[str, str]]]
 """What is not ready, by name, with the reason; empty: all is."""
 
+Hot = Callable[[], Awaitable[HotReport]]
+"""The keys that are read most."""
+
+HOT_KEYS_SHOWN = 20
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ADMIN_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/config"})
+ADMIN_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/config", b"/hotkeys"})
 KEEPALIVE_SECONDS = 60.0
 """Chronon's service closes idle connections after this long."""
 STOP_SECONDS = 1.0
@@ -41,6 +46,7 @@ class HttpServer:
         ready: Ready,
         scrape: Scrape,
         configuration: Mapping[str, Any],
+        hot_keys: Hot | None = None,
         routes: Routes | None = None,
         body_bytes_max: int = 4 << 20,
         one_request_each: bool = False,
@@ -55,6 +61,9 @@ class HttpServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/config", self._config)
+        if hot_keys is not None:
+            self._hot = hot_keys
+            app.router.add_get("/hotkeys", self._hot_keys)
         if routes is not None:
             routes.add_to(app.router)
         if one_request_each:
@@ -105,9 +114,25 @@ class HttpServer:
 
     async def _config(self, request: web.Request) -> web.Response:
         """For who is on this machine: those who fetch features from elsewhere have no business with it."""
+        return web.json_response(self._configuration) if _local(request.remote) else _not_here()
+
+    async def _hot_keys(self, request: web.Request) -> web.Response:
+        """``?top=``: how many. Keys are shown as hashes (docs/operating/metrics.md)."""
         if not _local(request.remote):
-            return web.json_response({"errors": ["the configuration is shown on this machine only"]}, status=403)
-        return web.json_response(self._configuration)
+            return _not_here()
+        asked = request.query.get("top", str(HOT_KEYS_SHOWN))
+        if not asked.isdecimal():
+            return web.json_response({"errors": ["top is a number"]}, status=400)
+        report = await self._hot()
+        keys = [
+            {"dataset": key.dataset, "key_hash": key.key_hash, "reads": key.reads, "share": round(key.reads / report.reads, 4)}
+            for key in report.keys[: int(asked)]
+        ]
+        return web.json_response({"reads": report.reads, "keys": keys})
+
+
+def _not_here() -> web.Response:
+    return web.json_response({"errors": ["this page is shown on this machine only"]}, status=403)
 
 
 def _local(peer: str | None) -> bool:

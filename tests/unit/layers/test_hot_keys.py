@@ -4,12 +4,11 @@ import asyncio
 import random
 from collections import Counter
 
-import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronoserve.kvstore.layers.hot_keys import COUNTERS_MAX, SAMPLE, WINDOW_SECONDS, Frequent, HotKeys
+from chronoserve.kvstore.layers.hot_keys import COUNTERS_MAX, SAMPLE, WINDOW_SECONDS, Frequent, HotKey, HotKeys, HotReport, merged
 from tests.unit.layers.stores import ScriptedStore, read
 from tests.virtual_time import in_virtual_time, now
 
@@ -36,13 +35,13 @@ async def test_the_hottest_come_first_with_their_share() -> None:
     layer = HotKeys(ScriptedStore())
     for at in range(SAMPLE * 100):
         await layer.multi_get(read(b"hot" if at % 4 else b"cold%d" % at), deadline=now() + 1)
-    hottest, *others = layer.top(3)
+    report = layer.report(3)
+    hottest, *others = report.keys
+    assert report.reads == 100 * SAMPLE
     assert hottest.key_hash == xxhash.xxh3_64(b"hot").hexdigest()
-    assert hottest.share == pytest.approx(0.75)
     assert hottest.reads == 75 * SAMPLE
-    assert all(other.share < 0.05 for other in others)
-    assert "hot" not in repr(hottest.key_hash)
-    assert layer.top(0) == []
+    assert all(other.reads <= SAMPLE for other in others)
+    assert layer.report(0).keys == []
 
 
 @in_virtual_time
@@ -55,13 +54,20 @@ async def test_the_report_forgets() -> None:
     await ask(b"a")
     await asyncio.sleep(WINDOW_SECONDS)
     await ask(b"b")
-    assert len(layer.top(5)) == 2
+    assert len(layer.report(5).keys) == 2
     await asyncio.sleep(WINDOW_SECONDS)
     await ask(b"c")
-    assert {each.key_hash for each in layer.top(5)} == {xxhash.xxh3_64(key).hexdigest() for key in (b"b", b"c")}
+    assert {each.key_hash for each in layer.report(5).keys} == {xxhash.xxh3_64(key).hexdigest() for key in (b"b", b"c")}
     await asyncio.sleep(3 * WINDOW_SECONDS)
     await ask(b"d")
-    assert [each.key_hash for each in layer.top(5)] == [xxhash.xxh3_64(b"d").hexdigest()]
+    assert [each.key_hash for each in layer.report(5).keys] == [xxhash.xxh3_64(b"d").hexdigest()]
+
+
+def test_reports_of_several_processes_become_one() -> None:
+    first = HotReport(100, [HotKey("A", "aa", 50), HotKey("A", "bb", 10)])
+    second = HotReport(200, [HotKey("A", "bb", 60), HotKey("B", "aa", 20)])
+    assert merged([first, second], 2) == HotReport(300, [HotKey("A", "bb", 70), HotKey("A", "aa", 50)])
+    assert merged([], 5) == HotReport(0, [])
 
 
 def test_the_sketch_is_bounded_and_wrong_by_no_more_than_its_error() -> None:

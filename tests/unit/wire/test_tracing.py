@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from chronoserve.fetcher.endpoint import Endpoint
 from chronoserve.fetcher.external import ExternalRegistry
-from chronoserve.fetcher.http_json import Endpoint
 from chronoserve.fetcher.observe import Call, FetchMetrics, Phase
 from chronoserve.fetcher.sources import HttpSource
 from chronoserve.model.errors import CorruptValue, Unavailable

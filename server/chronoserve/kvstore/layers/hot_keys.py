@@ -28,12 +28,28 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class HotKey:
-    """``key_hash``: XXH3 (64 bits) of the key's bytes, as hex. ``share``: of all reads. ``reads``: about how many there were."""
+    """``key_hash``: XXH3 (64 bits) of the key's bytes, as hex. ``reads``: about how many there were."""
 
     dataset: str
     key_hash: str
     reads: int
-    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class HotReport:
+    """``reads``: all that there were in the time reported, about. ``keys``: those read most, most first."""
+
+    reads: int
+    keys: list[HotKey]
+
+
+def merged(reports: Sequence[HotReport], count: int) -> HotReport:
+    """The reports of several processes as one."""
+    sums: dict[tuple[str, str], int] = {}
+    for each in (key for report in reports for key in report.keys):
+        sums[each.dataset, each.key_hash] = sums.get((each.dataset, each.key_hash), 0) + each.reads
+    hottest = sorted(sums.items(), key=lambda entry: -entry[1])[:count]
+    return HotReport(sum(report.reads for report in reports), [HotKey(*key, reads) for key, reads in hottest])
 
 
 class Frequent:
@@ -93,11 +109,11 @@ class HotKeys(Layer):
         self._now = Frequent()
         self._began = now
 
-    def top(self, count: int) -> list[HotKey]:
-        """The keys read most within the last one to two minutes, most first."""
-        total = self._now.total + self._before.total
+    def report(self, count: int) -> HotReport:
+        """The keys read most within the last one to two minutes."""
         sums = dict(self._before.counts)
         for item, seen in self._now.counts.items():
             sums[item] = sums.get(item, 0) + seen
         hottest = sorted(sums.items(), key=lambda entry: -entry[1])[:count]
-        return [HotKey(name, f"{digest:016x}", seen * SAMPLE, seen / total) for (name, digest), seen in hottest]
+        total = (self._now.total + self._before.total) * SAMPLE
+        return HotReport(total, [HotKey(name, f"{digest:016x}", seen * SAMPLE) for (name, digest), seen in hottest])
