@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ONLY ?=
+GOLDEN ?= tests/golden
 
-.PHONY: help setup native run test conformance bench lint type protos clients image engines lock format clean
+.PHONY: help setup native run test conformance golden bench lint type protos clients image engines lock format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,10 @@ engines: setup ## install the engines that tests run on (ONLY=redis,cassandra,â€
 	$(BIN)/python -m tests.engines $(subst $(comma), ,$(ONLY))
 
 comma := ,
+
+golden: setup ## the JVM's recordings in process, over gRPC and over HTTP: what is equal, noted, different (GOLDEN=folder for others)
+	$(BIN)/chronoserve verify $(addprefix --against ,$(wildcard $(GOLDEN)/*.jsonl $(GOLDEN)/*.jsonl.gz)) \
+	  --through process --through grpc --through http $(ARGS)
 
 bench: setup ## the benchmark beside its peers; ARGS=--quick for a short one
 	$(BIN)/python -m bench.run $(ARGS)

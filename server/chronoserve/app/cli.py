@@ -18,14 +18,21 @@ LATER = {
     "demo": "A server, Chronon's own recorded bytes, and the same bytes back.",
     "doctor": "Check configuration, stores, versions and clocks; say what to do.",
     "config": "Where each setting of a job comes from.",
+    "explain": "Where each feature of one fetch came from, how fresh it is, how long each phase took.",
+    "fetch": "Features of a join or a group by, as a table with types, ages and statuses.",
     "kv": "The KV store from a shell: on a server, or on a store's URL.",
+    "list": "Joins and group bys that are online.",
     "load": "Upload tables of a day into the online store, whole or not at all.",
     "metadata-upload": "Compiled confs into a store, so that joins can be fetched by name.",
     "partition": "Has a partition landed? A sensor for schedulers.",
     "run": "One job of Chronon, as its run.py takes it: --mode, --conf, --ds.",
+    "schema": "Keys and features of a join or a group by, with their types.",
+    "stats": "Statistics of a join over time, of its log, its consistency, its drift.",
     "verify": "Recordings of Chronon's JVM, or its live service, compared with our answers.",
 }
-"""Verbs in modules of their name (``-`` becomes ``_``), with their line in the help: nothing of them is imported before they are asked for."""
+"""Verbs in modules of their name (``-`` becomes ``_``), with their line in the help: nothing is imported before it is asked for."""
+PLACES = {"list": ("listing", "list_names")}
+"""Module and name of the verbs that would hide something of Python's."""
 
 
 class Commands(click.Group):
@@ -36,8 +43,8 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in LATER:
-            name = cmd_name.replace("-", "_")
-            return cast("click.Command", getattr(import_module(f"chronoserve.app.{name}"), name))
+            module, command = PLACES.get(cmd_name, (cmd_name.replace("-", "_"),) * 2)
+            return cast("click.Command", getattr(import_module(f"chronoserve.app.{module}"), command))
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -98,7 +105,9 @@ def _overrides(given: dict[str, Any]) -> dict[str, Any]:
     """What the flags say, in the shape of the configuration file."""
     from chronoserve.app.deployment_flags import deployment_overrides
 
-    found: dict[str, Any] = {name: given[name] for name in ("admin", "workers", "transport", "create_on_put", "log_level") if given[name] is not None}
+    found: dict[str, Any] = {
+        name: given[name] for name in ("admin", "workers", "transport", "create_on_put", "log_level") if given[name] is not None
+    }
     if given["listen"]:
         found["listen"] = list(given["listen"])
     if given["http"]:

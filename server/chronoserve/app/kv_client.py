@@ -1,10 +1,26 @@
 """What the verbs ask of a client, whether a server or a store of this process stands behind it."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from chronoserve_client import BulkProgress, Capabilities, Dataset, Get, GetResult, Kind, Put, PutResult, ScanEntry, TimedValue
+from chronoserve_client import (
+    BulkProgress,
+    Capabilities,
+    Dataset,
+    Explained,
+    FeatureRow,
+    Fetch,
+    Get,
+    GetResult,
+    GroupBySchema,
+    JoinSchema,
+    Kind,
+    Put,
+    PutResult,
+    ScanEntry,
+    TimedValue,
+)
 
 
 class KVClient(Protocol):
@@ -20,4 +36,12 @@ class KVClient(Protocol):
     async def create(self, dataset: str, kind: Kind | None = None, ttl: timedelta | None = None) -> Dataset: ...
     async def describe(self, dataset: str = "") -> list[Dataset]: ...
     async def capabilities(self) -> Capabilities: ...
+    async def fetch_joins(self, requests: Iterable[Fetch], *, freshness: bool = False) -> list[FeatureRow]: ...
+    async def fetch_group_bys(self, requests: Iterable[Fetch], *, freshness: bool = False) -> list[FeatureRow]: ...
+    async def join_schema(self, name: str) -> JoinSchema: ...
+    async def group_by_schema(self, name: str) -> GroupBySchema: ...
+    def list_joins(self) -> AsyncIterator[str]: ...
+    def list_group_bys(self) -> AsyncIterator[str]: ...
+    async def explain_join(self, name: str, keys: Mapping[str, object], at: int | None = None) -> Explained: ...
+    async def explain_group_by(self, name: str, keys: Mapping[str, object], at: int | None = None) -> Explained: ...
     async def aclose(self) -> None: ...

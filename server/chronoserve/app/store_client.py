@@ -1,13 +1,11 @@
 """The Python client's methods over stores opened in this process, so that a verb need not know which of the two it has."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-import chronoserve_client
 from chronoserve.app.compose import Composed, clock
+from chronoserve.app.store_features import StoreFeatures, errors_of_the_client, twin
 from chronoserve.kvstore.port import Capability
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset as StoredDataset
@@ -19,7 +17,6 @@ from chronoserve_client import (
     BulkProgress,
     BulkResult,
     Capabilities,
-    ChronoserveError,
     Dataset,
     Get,
     GetResult,
@@ -40,19 +37,15 @@ class _Read(NamedTuple):
     after_ts_millis: int
 
 
-class StoreClient:
+class StoreClient(StoreFeatures):
     """A ``KVClient`` on the gateway of this process. Every call has ``seconds`` in all."""
 
     def __init__(self, composed: Composed, *, seconds: float) -> None:
-        self._composed = composed
+        super().__init__(composed, seconds=seconds)
         self._gateway = composed.gateway
-        self._seconds = seconds
 
     async def aclose(self) -> None:
         await self._composed.close()
-
-    def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._seconds
 
     # reads
 
@@ -62,14 +55,14 @@ class StoreClient:
 
     async def multi_get(self, requests: Iterable[Get]) -> list[GetResult]:
         reads = [_Read(dataset, key, after or 0) for dataset, key, after in requests]
-        with _errors_of_the_client():
+        with errors_of_the_client():
             found = await self._gateway.multi_get(reads, deadline=self._deadline())
         return [GetResult((), twin(each)) if isinstance(each, KVError) else GetResult(_values(each)) for each in found]
 
     async def scan(self, dataset: str, *, page_size: int = 0) -> AsyncIterator[ScanEntry]:
         token = b""
         while True:
-            with _errors_of_the_client():
+            with errors_of_the_client():
                 page = await self._gateway.scan(dataset, token, keys_max=page_size, deadline=self._deadline())
             for key, found in page.entries:
                 yield ScanEntry(key, _values(found))
@@ -85,17 +78,17 @@ class StoreClient:
 
     async def multi_put(self, requests: Iterable[Put]) -> list[PutResult]:
         puts = [NamedPut(*request) for request in requests]
-        with _errors_of_the_client():
+        with errors_of_the_client():
             return _put_results(await self._gateway.multi_put(puts, deadline=self._deadline()))
 
     async def delete(self, dataset: str, keys: Sequence[bytes]) -> list[PutResult]:
-        with _errors_of_the_client():
+        with errors_of_the_client():
             return _put_results(await self._gateway.delete(dataset, keys, deadline=self._deadline()))
 
     async def bulk_put(self, source: str, dataset: str, *, partition: str = "", resume_token: str = "") -> AsyncIterator[BulkProgress]:
         """The loader itself tries a batch again where that may help; nothing else can break off inside one process."""
         loader = BulkLoader(self._gateway, roots=None, clock=clock)
-        with _errors_of_the_client():
+        with errors_of_the_client():
             async for progress in loader.run(Load(source, dataset, partition, resume_token)):
                 yield _progress(progress)
 
@@ -103,12 +96,12 @@ class StoreClient:
 
     async def create(self, dataset: str, kind: Kind | None = None, ttl: timedelta | None = None) -> Dataset:
         ttl_millis = 0 if ttl is None else ttl // timedelta(milliseconds=1)
-        with _errors_of_the_client():
+        with errors_of_the_client():
             found = await self._gateway.create(dataset, None if kind is None else StoredKind(kind), ttl_millis, deadline=self._deadline())
         return self._described(found)
 
     async def describe(self, dataset: str = "") -> list[Dataset]:
-        with _errors_of_the_client():
+        with errors_of_the_client():
             return [self._described(found) for found in await self._gateway.describe(dataset, deadline=self._deadline())]
 
     async def capabilities(self) -> Capabilities:
@@ -126,20 +119,6 @@ class StoreClient:
             ttl=timedelta(milliseconds=ttl_millis) if ttl_millis else None,
             store=self._gateway.router.store_name(dataset.name),
         )
-
-
-def twin(error: KVError) -> ChronoserveError:
-    """The client's error of the same name: the two trees have the same classes."""
-    kind: type[ChronoserveError] = getattr(chronoserve_client, type(error).__name__)
-    return kind(error.message, retry_after=error.retry_after, field=getattr(error, "field", ""))
-
-
-@contextmanager
-def _errors_of_the_client() -> Iterator[None]:
-    try:
-        yield
-    except KVError as error:
-        raise twin(error) from error
 
 
 def _values(found: bytes) -> tuple[TimedValue, ...]:

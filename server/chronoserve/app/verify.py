@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from chronoserve_client import ChronoserveError
 DIFFERENCES_SHOWN_MAX = 20
 """Cases of one file that are shown without --json; all of them are counted."""
 PROCESS, GRPC, HTTP = "process", "grpc", "http"
+NAMES = 2
+"""Columns that are no numbers."""
 COLUMNS = ("recording", "through", "cases", "equal", "noted", "different", "not covered", "time")
 STYLES = {Verdict.EQUAL: "green", Verdict.NOTED: "yellow", Verdict.DIFFERENT: "red"}
 
@@ -86,20 +89,25 @@ def verify(*, sources: Sequence[str], through: Sequence[str], rows: Any, group_b
 async def _replay_all(screen: Screen, paths: Sequence[Path], through: Sequence[str]) -> bool:
     """Whether everything is as it should be."""
     rows: list[Item] = []
+    notes: Counter[int] = Counter()
     good = True
     for way in through:
         for path in paths:
             began = time.perf_counter()
             tally = await _replay(screen, path, way)
+            if _nothing_to_ask(tally, way):
+                continue
             rows.append(_sum(path.name, way, tally, time.perf_counter() - began))
-            good = good and (tally.good or _nothing_to_ask(tally, way))
+            good = good and tally.good
+            notes.update(tally.notes)
             _show_skipped(screen, path, tally)
-    screen.show(COLUMNS, rows)
-    return good
+    _show_sums(screen, rows)
+    _show_notes(screen, notes)
+    return good and bool(rows)
 
 
 def _nothing_to_ask(tally: Tally, way: str) -> bool:
-    """Records that stand alone are compared in process; through a server they are no failure."""
+    """Records that stand alone are compared in process; a server is not asked about them."""
     return way != PROCESS and not tally.cases and not tally.skipped
 
 
@@ -159,11 +167,31 @@ def _sum(name: str, way: str, tally: Tally, seconds: float) -> Item:
     return Item({"summary": record}, [row], style=STYLES[worst])
 
 
+def _show_sums(screen: Screen, items: Sequence[Item]) -> None:
+    """The table; in a pipe too it is for people, and --json has the numbers for programs."""
+    if screen.terminal or screen.json_lines:
+        screen.show(COLUMNS, items)
+        return
+    rows = [COLUMNS, *(row for item in items for row in item.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        screen.say("  ".join(cell.ljust(width) if at < NAMES else cell.rjust(width) for at, (cell, width) in enumerate(cells)).rstrip())
+
+
+def _show_notes(screen: Screen, counts: Mapping[int, int]) -> None:
+    from chronoserve.app.replay.notes import NOTES
+
+    titles = {note.number: note.title for note in NOTES}
+    for number, count in sorted(counts.items()):
+        screen.say(f"P{number}, {count} cases: {titles[number]}")
+
+
 def _show_skipped(screen: Screen, path: Path, tally: Tally) -> None:
     from chronoserve.app.replay.recording import LATER
 
     for kind, count in sorted(tally.skipped.items()):
-        screen.note(f"{path.name}: {count} records {kind} are not covered here yet: {LATER[kind]}")
+        screen.note(f"{path.name}: {count} {kind} records are not covered: {LATER[kind]}")
 
 
 # a feature service
@@ -180,5 +208,5 @@ async def _live(screen: Screen, url: str, place: Place, http_url: str | None, ro
             tally.add(outcome)
             shown.show(outcome)
     shown.end()
-    screen.show(COLUMNS, [_sum(url, HTTP, tally, time.perf_counter() - began)])
+    _show_sums(screen, [_sum(url, HTTP, tally, time.perf_counter() - began)])
     return tally.good

@@ -1,20 +1,23 @@
 """Spark SQL replayed (e): expressions over typed rows, and derivation lists as the fetcher applies them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from chronoserve.app.replay.attempt import attempt, told
 from chronoserve.app.replay.compare import ABSENT, Difference, differences, entry_differences
 from chronoserve.app.replay.recording import Record
 from chronoserve.app.replay.worlds import presence
-from chronoserve.codec.tagged import tag, type_from, type_to_json, untag
+from chronoserve.codec.tagged import Foreign, tag, type_from, type_to_json, untag
 from chronoserve.model.confs import Derivation
 from chronoserve.model.errors import InvalidRequest, KVError
-from chronoserve.model.types import Field, StructType
+from chronoserve.model.types import DataType, Field, StructType, UnknownType
 from chronoserve.sql.compile import expression
 from chronoserve.sql.derive import Derivations
 
 Replayed = tuple[dict[str, object], Iterator[Difference]]
+DECIMAL = "org.apache.spark.sql.types.Decimal"
+
 Results = Sequence[Mapping[str, object]]
 
 
@@ -35,8 +38,8 @@ class Expressions:
         if isinstance(compiled, KVError):
             answers: dict[str, object] = {"error": told(compiled)}
             return answers, iter(() if "error" in record else [Difference("error", ABSENT, told(compiled))])
-        results = [_result(lambda row=row: tag(compiled.evaluate(row), compiled.type)) for row in self._rows]
-        answers = {"spark_type": compiled.spark_type, "output_type": type_to_json(compiled.type), "results": results}
+        results = [_result(lambda row=row: _tagged(compiled.evaluate(row), compiled.type)) for row in self._rows]
+        answers = {"spark_type": compiled.spark_type, "output_type": _type(compiled.type), "results": results}
         if "error" in record:
             return answers, iter([Difference("error", record["error"], ABSENT)])
         return answers, _expression_differences(record, answers, results)
@@ -49,6 +52,30 @@ def _expression_differences(record: Record, answers: Mapping[str, object], resul
     if record["deterministic"]:
         for at, (expected, got) in enumerate(zip(record["results"], results, strict=True)):
             yield from _result_differences(expected, got, f"results[{at}]")
+
+
+def _tagged(value: object, data_type: DataType | None) -> object:
+    return tag(_foreign(value), data_type)
+
+
+def _foreign(value: object) -> object:
+    """Decimals as the object of Spark's that a recording shows, with the digits of their scale."""
+    match value:
+        case Decimal():
+            return Foreign("other", f"{DECIMAL}:{value:f}")
+        case list():
+            return [_foreign(each) for each in value]
+        case tuple():
+            return tuple(_foreign(each) for each in value)
+        case dict():
+            return {key: _foreign(each) for key, each in value.items()}
+        case _:
+            return value
+
+
+def _type(data_type: DataType) -> object:
+    """Chronon has one name for every type that it lacks; where such a type is nested, it is not told apart further."""
+    return type_to_json(UnknownType() if isinstance(data_type, UnknownType) else data_type)
 
 
 def _result(make: Any) -> dict[str, object]:
@@ -83,7 +110,7 @@ def _struct(tree: object) -> StructType:
 
 
 def _fields(derivations: Derivations) -> list[list[object]]:
-    return [[field.name, type_to_json(field.type)] for field in derivations.derived_type.fields]
+    return [[field.name, _type(field.type)] for field in derivations.derived_type.fields]
 
 
 def _case(derivations: Derivations | KVError, record: Record, base: Mapping[str, object]) -> dict[str, object]:
@@ -94,8 +121,9 @@ def _case(derivations: Derivations | KVError, record: Record, base: Mapping[str,
     found = attempt(lambda: derivations.apply(keys, values, record["at_millis"]))
     if isinstance(found, KVError):
         return {"error": told(found)}
-    types = derivations.derived_type
-    return {"derived": {name: tag(value, types.type_of(name)) for name, value in found.items()}}
+    types = attempt(lambda: derivations.derived_type)  # a list that has no schema may be applied all the same
+    type_of = (lambda _: None) if isinstance(types, KVError) else types.type_of
+    return {"derived": {name: _tagged(value, type_of(name)) for name, value in found.items()}}
 
 
 def _group_differences(record: Record, answers: Mapping[str, Any]) -> Iterator[Difference]:

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from chronoserve.fetcher.response_log import LoggedResponse
+from chronoserve.model.boxed import as_json_reads
 from chronoserve.model.features import FeatureRequest
+from chronoserve.model.types import BYTE, INT, SHORT, StructType
 
 Tagged = Any
 """A value in the tagged form of golden/README.md."""
+
+
+STRICT = frozenset({BYTE, SHORT, INT})
+"""Types of key columns whose values must come in their own box."""
 
 
 class RecordedPut(NamedTuple):
@@ -60,3 +66,18 @@ class Face(Protocol):
         """
 
     async def close(self) -> None: ...
+
+
+def check_boxes(request: FeatureRequest, key_type: StructType | None) -> None:
+    """Whether a face whose integers have no width can ask for these keys.
+
+    It reads a Long that fits into 32 bits as an Integer. Chronon casts that back where the column is a long, a double or a
+    string; a column of another kind takes an Integer and refuses a Long, so the question would be another one.
+
+    Raises:
+        CannotAsk: such a key is there.
+    """
+    for field in key_type.fields if key_type is not None else ():
+        value = request.keys.get(field.name)
+        if field.type in STRICT and type(value) is int and type(as_json_reads(value)) is not int:
+            raise CannotAsk(f"{request.name}: the key {field.name} is a Long of 32 bits")

@@ -2,23 +2,28 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 
 from chronoserve.app.connection import MESSAGE_BYTES_MAX, Server
-from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response, Tagged
+from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response, Tagged, check_boxes
 from chronoserve.app.replay.server import ReplayServer
 from chronoserve.codec.avro import type_of
 from chronoserve.codec.tagged import tag
 from chronoserve.model.boxed import Float
+from chronoserve.model.errors import LateBatch
 from chronoserve.model.features import FeatureRequest
-from chronoserve.model.types import DataType, ListType, MapType, StructType
+from chronoserve.model.types import DATE, INTEGRAL, TIMESTAMP, DataType, ListType, MapType, StructType
 from chronoserve.v1 import fetcher_pb2
 from chronoserve.v1.fetcher_pb2_grpc import FetcherStub
 
 SECONDS = 30.0
 EXCEPTION = "_exception"
+WHOLE = INTEGRAL | {DATE, TIMESTAMP}
+BOXES = ("int", "long", "short", "byte")
 Value = fetcher_pb2.Value
 
 
@@ -28,7 +33,7 @@ class GrpcAnswers:
     def __init__(self, channel: grpc.aio.Channel, token: str | None = None) -> None:
         self._stub: Any = FetcherStub(channel)  # type: ignore[no-untyped-call] # generated
         self._metadata = [("authorization", f"Bearer {token}")] if token else None
-        self._types: dict[tuple[str, str], StructType | None] = {}
+        self._schemas: dict[tuple[str, str], _Schema] = {}
 
     @classmethod
     @asynccontextmanager
@@ -42,16 +47,17 @@ class GrpcAnswers:
         async with channel:
             yield cls(channel, server.token)
 
-    def forget_types(self) -> None:
+    def forget_schemas(self) -> None:
         """Ask for schemas again: confs may have changed."""
-        self._types.clear()
+        self._schemas.clear()
 
     async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
+        for request in requests:
+            check_boxes(request, (await self._schema(api, request.name)).key_type)
         call = self._stub.FetchJoins if api == "fetchJoin" else self._stub.FetchGroupBys
+        message = fetcher_pb2.FetchRequest(requests=[_message(request) for request in requests])
         try:
-            reply = await call(
-                fetcher_pb2.FetchRequest(requests=[_message(request) for request in requests]), timeout=SECONDS, metadata=self._metadata
-            )
+            reply = await call(message, timeout=SECONDS, metadata=self._metadata)
         except grpc.aio.AioRpcError as failed:
             return Answers(call_error={"class": failed.code().name, "message": failed.details() or ""})
         return Answers([await self._response(api, *each) for each in zip(requests, reply.responses, guide, strict=True)])
@@ -59,32 +65,55 @@ class GrpcAnswers:
     async def _response(self, api: str, request: FeatureRequest, found: fetcher_pb2.FeatureResponse, guide: Response | None) -> Response:
         status = fetcher_pb2.RowStatus.Name(found.status).removeprefix("ROW_STATUS_")
         response: Response = {"name": request.name, "at_millis": request.at_millis, "status": status}
-        parts = {f"{stem}{EXCEPTION}": error.message for stem, error in found.part_errors.items()}
+        parts = {f"{stem}{EXCEPTION}": error.message for stem, error in found.part_errors.items() if _reason(error) != LateBatch.reason}
         if found.status == fetcher_pb2.ROW_STATUS_ERROR and not parts:
-            return {**response, "error": {"class": str(found.error.code), "message": found.error.message}}
+            return {**response, "error": {"class": _reason(found.error), "message": found.error.message}}
         if not found.features and not parts and api != "fetchJoin" and found.status == fetcher_pb2.ROW_STATUS_MISSING:
             return {**response, "values": None}
-        types = await self._type(api, request.name)
+        types = (await self._schema(api, request.name)).types
         recorded = (guide or {}).get("values") or {}
-        values = {name: tagged(value, types and types.type_of(name), recorded.get(name)) for name, value in found.features.items()}
+        values = {name: tagged(value, types.get(name), recorded.get(name)) for name, value in found.features.items()}
         return {**response, "values": {**values, **parts}}
 
-    async def _type(self, api: str, name: str) -> StructType | None:
-        """What the server says of the values' types; None where it has no schema."""
+    async def _schema(self, api: str, name: str) -> "_Schema":
+        """What the server says of keys and values."""
         key = api, name
-        if key not in self._types:
-            self._types[key] = await self._ask_type(api, name)
-        return self._types[key]
+        if key not in self._schemas:
+            self._schemas[key] = await self._ask_schema(api, name)
+        return self._schemas[key]
 
-    async def _ask_type(self, api: str, name: str) -> StructType | None:
+    async def _ask_schema(self, api: str, name: str) -> "_Schema":
         join = api == "fetchJoin"
         call = self._stub.GetJoinSchema if join else self._stub.GetGroupBySchema
         request = fetcher_pb2.GetJoinSchemaRequest if join else fetcher_pb2.GetGroupBySchemaRequest
         try:
-            schema = await call(request(name=name), timeout=SECONDS, metadata=self._metadata)
+            found = await call(request(name=name), timeout=SECONDS, metadata=self._metadata)
         except grpc.aio.AioRpcError:
-            return None
-        return type_of(schema.value_schema)
+            return _Schema(None, {})
+        return _Schema(type_of(found.key_schema), value_types(found.value_schema))
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """``key_type`` None: the server has no schema. ``types``: of the values, by name."""
+
+    key_type: StructType | None
+    types: Mapping[str, DataType]
+
+
+def value_types(schema: str) -> dict[str, DataType]:
+    """Types by feature; the fields of their structs have the names that they had before Avro wanted each name once."""
+    found, clean = type_of(schema), type_of(schema, clean=True)
+    return {field.name: original.type for field, original in zip(found.fields, clean.fields, strict=True)}
+
+
+def _reason(error: status_pb2.Status) -> str:
+    """Of ErrorInfo, as our errors carry it."""
+    for detail in error.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return str(info.reason)
+    return str(error.code)
 
 
 class GrpcFace:
@@ -105,7 +134,7 @@ class GrpcFace:
         await self._server.stop()
 
     async def put(self, puts: Sequence[RecordedPut]) -> None:
-        self._answers.forget_types()
+        self._answers.forget_schemas()
         await self._server.put(puts)
 
     async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
@@ -132,13 +161,18 @@ def tagged(value: fetcher_pb2.Value, data_type: DataType | None, guide: Tagged) 
             known = {key: each for key, each in guide["map"] if isinstance(key, str)} if _is(guide, "map") else {}
             return {"map": [[key, tagged(each, element, known.get(key))] for key, each in value.map_value.entries.items()]}
         case kind:
-            return _scalar(kind, getattr(value, kind), data_type)
+            return _scalar(kind, getattr(value, kind), data_type, guide)
 
 
-def _scalar(kind: str, found: Any, data_type: DataType | None) -> Tagged:
+def _scalar(kind: str, found: Any, data_type: DataType | None, guide: Tagged) -> Tagged:
+    """An integer where the schema has no integer came that way from the request; the recording says in which box."""
     if kind == "int_value":
-        return tag(found, data_type) if data_type is not None else {"int_value": found}
+        return tag(found, data_type) if data_type in WHOLE else {_box(guide): found}
     return tag(Float(found)) if kind == "float_value" else tag(found)
+
+
+def _box(guide: Tagged) -> str:
+    return next((box for box in BOXES if _is(guide, box)), "int_value")
 
 
 def _struct(entries: Mapping[str, fetcher_pb2.Value], data_type: StructType, guide: Tagged) -> Tagged:

@@ -8,12 +8,14 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response
+from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response, check_boxes
 from chronoserve.app.replay.json_shape import features_as_recorded, from_tagged
 from chronoserve.app.replay.server import ReplayServer
+from chronoserve.codec.avro import type_of
 from chronoserve.codec.tagged import tag
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.features import FeatureRequest
+from chronoserve.model.types import StructType
 
 ROUTES = {"fetchJoin": "join", "fetchGroupBys": "groupby"}
 OK = 200
@@ -25,9 +27,12 @@ class FeatureService:
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self._url = url.rstrip("/")
         self._session = session
+        self._key_types: dict[tuple[str, str], StructType | None] = {}
 
     async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
         """As ``Face.fetch``: one POST for each run of requests of one name and time, as the routes want it."""
+        for request in requests:
+            check_boxes(request, await self._key_type(api, request.name))
         responses: list[Response] = []
         for (name, at_millis), run in groupby(requests, key=lambda request: (request.name, request.at_millis)):
             asked = list(run)
@@ -37,6 +42,19 @@ class FeatureService:
             guides = guide[len(responses) : len(responses) + len(asked)]
             responses += [_response(*each) for each in zip(asked, found, guides, strict=True)]
         return Answers(responses)
+
+    def forget_schemas(self) -> None:
+        """Ask for schemas again: confs may have changed."""
+        self._key_types.clear()
+
+    async def _key_type(self, api: str, name: str) -> StructType | None:
+        """What the service says of the keys; None where it has no schema, or no such route: Chronon's has none."""
+        key = api, name
+        if key not in self._key_types:
+            async with self._session.get(f"{self._url}/v1/{ROUTES[api]}/{quote(name, safe='')}/schema") as reply:
+                body = await reply.read()
+                self._key_types[key] = type_of(msgspec.json.decode(body)["keySchema"]) if reply.status == OK else None
+        return self._key_types[key]
 
     async def _post(self, api: str, name: str, at_millis: int | None, keys: list[Any]) -> list[dict[str, Any]] | str:
         """The results, or why there are none for each."""
@@ -67,6 +85,7 @@ class HttpFace:
         await self._server.stop()
 
     async def put(self, puts: Sequence[RecordedPut]) -> None:
+        self._service.forget_schemas()
         await self._server.put(puts)
 
     async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:

@@ -5,30 +5,30 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chronoserve.app.compose import Extensions, compose
+from chronoserve.app.compose import clock, compose
 from chronoserve.app.replay.faces import RecordedPut
 from chronoserve.app.replay.handlers import recorded_registry
 from chronoserve.app.replay.memory_face import SETTINGS
-from chronoserve.app.settings import FetcherSettings, Settings
+from chronoserve.app.settings import Settings
 from chronoserve.app.worker import Worker
+from chronoserve.fetcher.fetch import Fetcher
+from chronoserve.service.features import Features
 from chronoserve.wire.http import HttpServer
 from chronoserve.wire.http_features import FeatureRoutes
 from chronoserve_client import AsyncClient, Put
 
-HOUR_MILLIS = 3_600_000
 WRITE_SECONDS = 30.0
 LOOPBACK = "127.0.0.1:0"
 
 
 def settings() -> Settings:
-    """Those of a world in process; metadata is not looked at again while it is replayed (see ``MemoryFace``)."""
-    fetcher = FetcherSettings(serving_info_fresh_millis=HOUR_MILLIS, conf_fresh_millis=HOUR_MILLIS)
-    return msgspec.structs.replace(SETTINGS, listen=[LOOPBACK], layers=True, fetcher=fetcher)
+    """Those of a world in process, with the layers that a server has around its store."""
+    return msgspec.structs.replace(SETTINGS, listen=[LOOPBACK], layers=True)
 
 
 @dataclass(slots=True)
 class ReplayServer:
-    """Both faces over one memory store, which starts empty."""
+    """Both faces over one memory store, which starts empty. The fetcher's clock stands still, as that of ``MemoryFace`` does."""
 
     worker: Worker
     http: HttpServer
@@ -36,7 +36,11 @@ class ReplayServer:
 
     @classmethod
     async def start(cls) -> "ReplayServer":
-        worker = Worker(settings(), await compose(settings(), Extensions(registry=recorded_registry())))
+        composed = await compose(settings())
+        now = clock()
+        fetcher = Fetcher(composed.gateway, clock=lambda: now, registry=recorded_registry(), lists=composed.gateway)
+        composed.features = Features(fetcher, composed.features.limits)
+        worker = Worker(settings(), composed)
         await worker.start()
         routes = FeatureRoutes(worker.composed.features, worker.seam)
         http = HttpServer(ready=worker.unready, scrape=worker.scrape, configuration={}, routes=routes, body_bytes_max=64 << 20)
