@@ -56,33 +56,39 @@ def _cpu(samples: Samples, point: Point) -> float:
 
 
 def _of_go(samples: Samples) -> list[Bar]:
-    """Calls for each CPU second are the inverse of CPU time for each call."""
-    return [
-        at_least(
-            f"MultiGet of {keys}, calls a CPU second against the Go peer",
-            _cpu(samples, unary(servers.GO, keys)) / _cpu(samples, unary(servers.OURS, keys)),
-            least,
-            "{:.0%}",
-        )
-        for keys, least in OF_GO_MIN.items()
-    ]
+    """Calls for each CPU second are the inverse of CPU time for each call. On grpcio the same is shown without a bar."""
+
+    def share(server: str, keys: int) -> float:
+        return _cpu(samples, unary(servers.GO, keys)) / _cpu(samples, unary(server, keys))
+
+    name = "MultiGet of {}, calls a CPU second{} against the Go peer"
+    judged = [at_least(name.format(keys, ""), share(servers.OURS, keys), least, "{:.0%}") for keys, least in OF_GO_MIN.items()]
+    return judged + [Bar(name.format(keys, " on grpcio"), f"{share(servers.ON_GRPCIO, keys):.0%}", "no bar", held=None) for keys in SIZES]
 
 
 def _times_naive(samples: Samples) -> list[Bar]:
-    """The naive server takes the newest grpcio, as pip gives it; how much of the ratio is that alone is shown beside it."""
+    """The naive server takes the newest grpcio, as pip gives it; how much of the ratio is that alone is shown beside it, and
+    how much is the native transport.
+    """
 
-    def times(server: str, keys: int) -> float:
-        return _cpu(samples, unary(server, keys)) / _cpu(samples, unary(servers.OURS, keys))
+    def times(server: str, keys: int, ours: str = servers.OURS) -> float:
+        return _cpu(samples, unary(server, keys)) / _cpu(samples, unary(ours, keys))
 
-    name = "MultiGet of {}, calls a CPU second against {}"
-    judged = [at_least(name.format(n, servers.LABELS[servers.NAIVE]), times(servers.NAIVE, n), TIMES_NAIVE_MIN, "{:.2f} x") for n in SIZES]
-    held = servers.NAIVE_HELD
-    return judged + [Bar(name.format(n, servers.LABELS[held]), f"{times(held, n):.2f} x", "no bar", held=None) for n in SIZES]
+    name = "MultiGet of {}, calls a CPU second{} against {}"
+    label, held = servers.LABELS[servers.NAIVE], servers.NAIVE_HELD
+    judged = [at_least(name.format(n, "", label), times(servers.NAIVE, n), TIMES_NAIVE_MIN, "{:.2f} x") for n in SIZES]
+    beside = [(name.format(n, "", servers.LABELS[held]), times(held, n)) for n in SIZES]
+    beside += [(name.format(n, " on grpcio", label), times(servers.NAIVE, n, servers.ON_GRPCIO)) for n in SIZES]
+    return judged + [Bar(shown, f"{figure:.2f} x", "no bar", held=None) for shown, figure in beside]
 
 
 def _stream(samples: Samples) -> list[Bar]:
-    ratio = _cpu(samples, unary(servers.OURS, 10)) / _cpu(samples, stream(servers.OURS, 10))
-    return [at_least("StreamMultiGet of 10 against MultiGet of 10, CPU a message", ratio, STREAM_TIMES_MIN, "{:.2f} x")]
+    def times(server: str) -> float:
+        return _cpu(samples, unary(server, 10)) / _cpu(samples, stream(server, 10))
+
+    name = "StreamMultiGet of 10 against MultiGet of 10, CPU a message"
+    beside = Bar(f"{name}, on grpcio", f"{times(servers.ON_GRPCIO):.2f} x", "no bar", held=None)
+    return [at_least(name, times(servers.OURS), STREAM_TIMES_MIN, "{:.2f} x"), beside]
 
 
 def _layers(samples: Samples) -> list[Bar]:
@@ -128,11 +134,11 @@ def _unary_points(*names: str) -> tuple[Point, ...]:
 LAYERED = (servers.OURS, servers.BARE)
 
 COMPARISONS: Mapping[str, Comparison] = {
-    "go": Comparison(_unary_points(servers.OURS, servers.GO), _of_go),
-    "naive": Comparison(_unary_points(servers.OURS, servers.NAIVE, servers.NAIVE_HELD), _times_naive),
-    "stream": Comparison((stream(servers.OURS, 10), unary(servers.OURS, 10)), _stream),
+    "go": Comparison(_unary_points(servers.OURS, servers.ON_GRPCIO, servers.GO), _of_go),
+    "naive": Comparison(_unary_points(servers.OURS, servers.ON_GRPCIO, servers.NAIVE, servers.NAIVE_HELD), _times_naive),
+    "stream": Comparison(tuple(point(name, 10) for name in (servers.OURS, servers.ON_GRPCIO) for point in (stream, unary)), _stream),
     "layers": Comparison((*_unary_points(*LAYERED), *(unary(name, LARGE, LARGE_CALLERS) for name in LAYERED)), _layers),
-    "lmdb": Comparison(_unary_points(servers.LMDB, servers.TRANSPORT), _lmdb_key),
+    "lmdb": Comparison(_unary_points(servers.LMDB, servers.TRANSPORT, servers.TRANSPORT_GRPCIO), _lmdb_key),
     "latency": Comparison(tuple(unary(name, ONE_CALLER_KEYS, ONE_CALLER) for name in (servers.LMDB, servers.OURS)), _lmdb_latency),
 }
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from bench import machine
 from bench.client import LoadClient
-from bench.servers import TRANSPORT, Fleet
+from bench.servers import ECHOES, Fleet
 
 CALLERS = 50
 CONNECTIONS = 4
@@ -61,7 +61,7 @@ def measure(fleet: Fleet, client: LoadClient, point: Point, seconds: float) -> S
     """
     server = fleet.get(point.server)
     options: dict[str, str | float] = {"mode": point.mode, "keys": point.keys, "callers": point.callers, "connections": CONNECTIONS}
-    if point.server == TRANSPORT:
+    if point.server in ECHOES:
         options["check"] = "false"
     before = machine.cpu_us(server.pid)
     answer = client.run(server.target, seconds, **options)

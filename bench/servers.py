@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench import dataset, machine, tools
+from chronoserve.wire import transports
 from tests.engines.engine import Process, free_port, listens
 
 READY_SECONDS = 30.0
@@ -19,20 +20,28 @@ GO = "go"
 NAIVE = "naive"
 NAIVE_HELD = "naive-held"
 TRANSPORT = "transport"
+TRANSPORT_GRPCIO = "transport-grpcio"
+ECHOES = (TRANSPORT, TRANSPORT_GRPCIO)
 OURS = "chronoserve"
+ON_GRPCIO = "chronoserve-grpcio"
 SHORT_QUEUE = "chronoserve-short-queue"
 SHORT_QUEUE_STREAMS = 24
 BARE = "chronoserve-bare"
 LMDB = "chronoserve-lmdb"
 
+DEFAULT_TRANSPORT = transports.name("auto")
+"""What a server of this environment runs on where nobody says otherwise: the bars are judged on it."""
+
 LABELS = {
-    OURS: "chronoserve",
+    OURS: f"chronoserve ({DEFAULT_TRANSPORT})",
+    ON_GRPCIO: "chronoserve on grpcio",
     BARE: "chronoserve, layers off",
     LMDB: "chronoserve on LMDB",
     GO: "Go peer (grpc-go, rueidis)",
     NAIVE: f"naive Python (grpcio {tools.NEWEST_GRPCIO})",
     NAIVE_HELD: "naive Python (our grpcio)",
-    TRANSPORT: "transport alone (our grpcio, echo)",
+    TRANSPORT: f"transport alone ({DEFAULT_TRANSPORT}, echo)",
+    TRANSPORT_GRPCIO: "transport alone (our grpcio, echo)",
 }
 
 
@@ -116,9 +125,10 @@ class Fleet:
 
     def _all_kinds(self) -> dict[str, _Kind]:
         redis, lmdb = self._redis.url, f"lmdb://{self._directory / 'lmdb'}"
-        peers, naive = tools.HERE / "peers", tools.HERE / "peers" / "naive.py"
+        naive, echo = tools.HERE / "peers" / "naive.py", (sys.executable, tools.HERE / "peers" / "echo.py")
         return {
             OURS: _Kind(lambda port: self._serve(port, redis), redis),
+            ON_GRPCIO: _Kind(lambda port: [*self._serve(port, redis), "--transport", "grpcio"], redis),
             SHORT_QUEUE: _Kind(lambda port: [*self._serve(port, redis), "--config", self._short_queue()], redis),
             BARE: _Kind(lambda port: [*self._serve(port, redis), "--without-layers"], redis),
             LMDB: _Kind(lambda port: self._serve(port, lmdb), lmdb),
@@ -128,7 +138,8 @@ class Fleet:
                 env={"PYTHONPATH": str(tools.ROOT / "server")},
             ),
             NAIVE_HELD: _Kind(lambda port: [sys.executable, naive, "--listen", f"127.0.0.1:{port}", "--redis", redis]),
-            TRANSPORT: _Kind(lambda port: [sys.executable, peers / "echo.py", "--listen", f"127.0.0.1:{port}"]),
+            TRANSPORT: _Kind(lambda port: [*echo, "--listen", f"127.0.0.1:{port}", "--transport", DEFAULT_TRANSPORT]),
+            TRANSPORT_GRPCIO: _Kind(lambda port: [*echo, "--listen", f"127.0.0.1:{port}", "--transport", "grpcio"]),
         }
 
     def _short_queue(self) -> Path:

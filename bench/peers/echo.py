@@ -1,4 +1,4 @@
-"""The transport alone: grpc.aio on uvloop that answers each MultiGet with ready bytes of the right size.
+"""A transport alone, grpc.aio or the native one, on uvloop: it answers each MultiGet with ready bytes of the right size.
 
 It parses nothing and reads no store, so what a server spends beyond it is the server's own: its codec, its layers and
 its store. Every answer holds the same value for each key; the load client counts such answers as wrong.
@@ -13,8 +13,13 @@ from typing import TypeAlias
 import grpc
 import uvloop
 
+from chronoserve.app.serve import let_threads_finish
 from chronoserve.model import values
 from chronoserve.v1 import kv_pb2
+from chronoserve.wire.data_port import Transport
+from chronoserve.wire.grpcio import GrpcioPort
+from chronoserve.wire.native import NativePort
+from chronoserve.wire.seam import Deadlines, Seam
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
@@ -51,19 +56,20 @@ def echo_of(dataset: str, key: bytes, value: bytes, millis: int) -> Echo:
     return Echo(request.ByteSize(), answer)
 
 
-async def serve(listen: str, echo: Echo) -> None:
-    server = grpc.aio.server()
+async def serve(listen: str, echo: Echo, *, native: bool) -> None:
     handlers = {
         "MultiGet": grpc.unary_unary_rpc_method_handler(echo.unary),
         "StreamMultiGet": grpc.stream_stream_rpc_method_handler(echo.stream),
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    server.add_insecure_port(listen)
+    seam = Seam(deadlines=Deadlines(), identify=None)
+    server = (NativePort if native else GrpcioPort)(
+        Transport(listen=[listen]), [grpc.method_handlers_generic_handler(SERVICE, handlers)], seam
+    )
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
-    await server.stop(grace=1.0)
+    await server.drain(1.0)
 
 
 def main() -> None:
@@ -71,9 +77,11 @@ def main() -> None:
     parser.add_argument("--listen", default="127.0.0.1:50063")
     parser.add_argument("--dataset", default="bench")
     parser.add_argument("--value-bytes", type=int, default=200)
+    parser.add_argument("--transport", choices=("grpcio", "native"), default="grpcio")
     options = parser.parse_args()
     echo = echo_of(options.dataset, b"user_00000000", b"0" * options.value_bytes, 1_700_000_000_000)
-    uvloop.run(serve(options.listen, echo))
+    let_threads_finish()  # as our server does
+    uvloop.run(serve(options.listen, echo, native=options.transport == "native"))
 
 
 if __name__ == "__main__":
