@@ -34,9 +34,9 @@ GROUP_BYS = st.builds(FeatureRequest, st.sampled_from(["team.sums.v1", "team/pai
 async def stocked() -> Pantry:
     pantry = await Pantry.open()
     sold, pairs = await pantry.upload(sums()), await pantry.upload(GroupBy("team.pairs.v1", keys=PAIR))
-    items = await pantry.upload(
-        GroupBy("team.items.v1", keys=StructType("Key", (Field("item", types.LONG),)), selected=columns(n=types.LONG), derivations={"m": "n + 1", "*": "*"})
-    )
+    item_key = StructType("Key", (Field("item", types.LONG),))
+    described = GroupBy("team.items.v1", keys=item_key, selected=columns(n=types.LONG), derivations={"m": "n + 1", "*": "*"})
+    items = await pantry.upload(described)
     for at, user in enumerate(USERS[:3]):
         await pantry.batch(sold, {"user": user}, float(at))
         await pantry.stream(sold, {"user": user}, 0.5, millis=BATCH_END + at)
@@ -54,7 +54,8 @@ async def stocked() -> Pantry:
     parts = (sold, pairs, items, buyer)
     more = {"onlineExternalParts": [context, source]}
     await pantry.upload_join("team/plain.v1", *parts, **more)
-    await pantry.upload_join("team/derived.v1", *parts, **more, derivations={"x": "team_sums_v1_price_sum + team_items_v1_m", "y": "note", "*": "*"})
+    derivations = {"x": "team_sums_v1_price_sum + team_items_v1_m", "y": "note", "*": "*"}
+    await pantry.upload_join("team/derived.v1", *parts, **more, derivations=derivations)
     await pantry.upload_join("team/broken.v1", *parts, sums("team.never.v1"), derivations={"z": "1 div team_items_v1_n", "*": "*"})
     return pantry
 
@@ -68,7 +69,9 @@ def told(row: FeatureRow) -> Any:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(JOINS, max_size=25), st.lists(GROUP_BYS, max_size=25), st.randoms(use_true_random=False), st.booleans())
-def test_a_row_is_the_same_alone_and_in_any_company(joins: list[FeatureRequest], group_bys: list[FeatureRequest], chance: Any, cached: bool) -> None:
+def test_a_row_is_the_same_alone_and_in_any_company(
+    joins: list[FeatureRequest], group_bys: list[FeatureRequest], chance: Any, cached: bool
+) -> None:
     async def main() -> None:
         pantry = await stocked()
         if cached:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from chronoserve.codec import avro, join_log
 from chronoserve.codec.compiled import Encoder, encoder
@@ -82,34 +83,43 @@ def _key_fields(part: PartPlan, served: ServedGroupBy) -> list[Field] | None:
 
 
 class JoinLog:
-    """Writes rows of one version of a join to the response log.
+    """Writes rows of one version of a join to the response log. ``hash`` names both schemas; ``threshold`` None: no row is logged.
 
-    ``schema`` is the text that publishes both schemas, ``hash`` its name. Raises InvalidRequest where a type has no Avro form.
+    Raises InvalidRequest where a type has no Avro form.
     """
 
-    __slots__ = ("complained_at", "hash", "key_encoder", "key_schema", "key_type", "schema", "threshold", "value_encoder", "value_schema",
-                 "value_type")  # fmt: skip
-
     def __init__(self, conf: Join, key_type: StructType, value_fields: Sequence[Field]) -> None:
+        name = conf.meta_data.name
+        self.join_name = name
         self.key_type = key_type
-        self.value_type = StructType(join_log.value_record_name(conf.meta_data.name), tuple(value_fields))
+        self.value_type = StructType(join_log.value_record_name(name), tuple(value_fields))
         self.key_schema = avro.schema_text(key_type)
         self.value_schema = avro.schema_text(self.value_type)
-        self.schema = join_log.logging_schema(conf.meta_data.name, self.key_schema, self.value_schema)
-        self.hash = join_log.schema_hash(conf.meta_data.name, self.key_schema, self.value_schema)
-        self.key_encoder: Encoder = encoder(key_type)
-        self.value_encoder: Encoder = encoder(self.value_type)
+        self.hash = join_log.schema_hash(name, self.key_schema, self.value_schema)
         self.complained_at: int | None = None
         percent = conf.meta_data.sample_percent
         self.threshold = None if not percent else percent * 1000
 
+    @property
+    def schema(self) -> str:
+        """The text that publishes both schemas."""
+        return join_log.logging_schema(self.join_name, self.key_schema, self.value_schema)
+
+    @cached_property
+    def _key_encoder(self) -> Encoder:
+        return encoder(self.key_type)
+
+    @cached_property
+    def _value_encoder(self) -> Encoder:
+        return encoder(self.value_type)
+
     def key_bytes(self, keys: Mapping[str, object]) -> bytes:
         """Raises InvalidRequest for a key that its type cannot hold."""
-        return self.key_encoder.encode(keys)
+        return self._key_encoder.encode(keys)
 
     def value_bytes(self, features: Mapping[str, object]) -> bytes:
         """``features``: base, derived and model values together. What is absent is written as null."""
-        return self.value_encoder.encode(features)
+        return self._value_encoder.encode(features)
 
     def sampled(self, key_bytes: bytes) -> bool:
         """Whether rows of these keys are logged: always or never (spec/online-fetch.md §16.1)."""

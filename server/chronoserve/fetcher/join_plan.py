@@ -1,5 +1,6 @@
 """Everything about a join that does not depend on a request: parts, codec, derivations, types, models (spec/online-fetch.md §10, §12.7)."""
 
+import copy
 from collections.abc import Mapping
 
 from chronoserve.fetcher.join_codec import JoinLog, JoinTypes, derivations_of, join_types
@@ -49,6 +50,17 @@ class JoinPlan:
             and all(groups[name] is mine or _same(groups[name], mine) for name, mine in self.groups.items())
         )
 
+    def moved(self, conf: Join, groups: Mapping[str, GroupByPlan | KVError], invalid: KVError | None) -> "JoinPlan | None":
+        """The plan after uploads of its group bys that changed only their batch ends; None where more has changed."""
+        if conf is not self.conf or invalid is not self.invalid or groups.keys() != self.groups.keys():
+            return None
+        if not all(_alike(groups[name], mine) for name, mine in self.groups.items()):
+            return None
+        later = copy.copy(self)
+        later.groups = groups
+        later.parts = parts_plan(conf, groups)
+        return later
+
     def _codec(self) -> None:
         """Raises KVError where Chronon could not build the codec either."""
         conf = self.conf
@@ -80,6 +92,13 @@ class JoinPlan:
         renamed = {each.name: sources[each.expression] for each in derivations if each.expression in sources and each.name != "*"}
         wildcard = any(each.name == "*" for each in derivations)
         return (own if wildcard else {}) | renamed
+
+
+def _alike(one: GroupByPlan | KVError, other: GroupByPlan | KVError) -> bool:
+    """Whether the codec is the same with either."""
+    if isinstance(one, GroupByPlan) and isinstance(other, GroupByPlan):
+        return one.served.like(other.served)
+    return _same(one, other)
 
 
 def _same(one: object, other: object) -> bool:

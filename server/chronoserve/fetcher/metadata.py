@@ -24,8 +24,8 @@ log = structlog.get_logger("chronoserve.fetcher")
 
 T = TypeVar("T")
 
-PARSE_AT_ONCE_BYTES = 64 << 10
-"""Confs above this are parsed with a turn for others before each."""
+PARSE_INLINE_BYTES = 4 << 10
+"""Confs above this are parsed on a thread, so that others are served meanwhile: a group by takes some 10 ms, a huge one 500."""
 NAME_CHARACTERS_MAX = 200
 """A longer name is not repeated in an error."""
 
@@ -62,25 +62,30 @@ class Metadata:
             entries_max=settings.metadata_entries_max,
         )
 
-    def _parse_served(self, text: bytes) -> ServedGroupBy:
-        return ServedGroupBy(confs.serving_info(text), partition_format=self._settings.partition_format)
+    def _parse_served(self, dataset: str, text: bytes) -> ServedGroupBy:
+        info = confs.serving_info(text)
+        entry = self.served.entry(dataset)
+        known = entry.value if entry is not None else None
+        later = known.moved(info, partition_format=self._settings.partition_format) if isinstance(known, ServedGroupBy) else None
+        return later or ServedGroupBy(info, partition_format=self._settings.partition_format)
 
-    def _loader(self, read: Callable[[str], Read], parse: Callable[[bytes], T], absent: Callable[[str], UnknownConf]) -> Loader[T]:
+    def _loader(self, read: Callable[[str], Read], parse: Callable[[str, bytes], T], absent: Callable[[str], UnknownConf]) -> Loader[T]:
         """Reads several keys in one multi_get, and parses those whose text has changed."""
 
         async def load(known: Sequence[tuple[str, bytes]], deadline: float) -> list[Loaded[T]]:
             answers = await self._reads.multi_get([read(key) for key, _ in known], deadline=deadline)
             found: list[Loaded[T]] = []
             for (key, digest), answer in zip(known, answers, strict=True):
-                if len(answer) > PARSE_AT_ONCE_BYTES if isinstance(answer, bytes) else False:
-                    await asyncio.sleep(0)
-                found.append(self._loaded(key, digest, answer, parse, absent))
+                if isinstance(answer, bytes) and len(answer) > PARSE_INLINE_BYTES:
+                    found.append(await asyncio.to_thread(self._loaded, key, digest, answer, parse, absent))
+                else:
+                    found.append(self._loaded(key, digest, answer, parse, absent))
             return found
 
         return load
 
     def _loaded(
-        self, key: str, digest: bytes, answer: bytes | KVError, parse: Callable[[bytes], T], absent: Callable[[str], UnknownConf]
+        self, key: str, digest: bytes, answer: bytes | KVError, parse: Callable[[str, bytes], T], absent: Callable[[str], UnknownConf]
     ) -> Loaded[T]:
         try:
             if isinstance(answer, UnknownDataset):
@@ -90,21 +95,21 @@ class Metadata:
             newest = timed.newest(answer)
             if newest is None:
                 return Loaded(absent(key))
-            return self._parsed(newest[0], digest, parse)
+            return self._parsed(key, newest[0], digest, parse)
         except KVError as error:
             return Loaded(error)
         except Exception:
             log.exception("a conf could not be parsed", conf=shown(key))
             return Loaded(Internal(f"the conf {shown(key)} could not be understood: a defect of this server, which its log shows"))
 
-    def _parsed(self, text: bytes, digest: bytes, parse: Callable[[bytes], T]) -> Loaded[T]:
+    def _parsed(self, key: str, text: bytes, digest: bytes, parse: Callable[[str, bytes], T]) -> Loaded[T]:
         if len(text) > self._settings.conf_bytes_max:
             return Loaded(InvalidRequest(f"a conf of {len(text)} bytes is over the limit of {self._settings.conf_bytes_max}"))
         found = xxhash.xxh3_128_digest(text)
         if found == digest:
             return Loaded(None, digest)
         began = perf_counter()
-        value = parse(text)
+        value = parse(key, text)
         if (took := perf_counter() - began) > 0.25:
             log.info("a conf took long to parse", seconds=round(took, 3), bytes=len(text))
         return Loaded(value, found)
@@ -125,7 +130,7 @@ def _team_read(key: str) -> Read:
     return Read(naming.ENTITIES_BY_TEAM_DATASET, key.encode("utf-8", "surrogatepass"))
 
 
-def _parse_join(text: bytes) -> Join:
+def _parse_join(_: str, text: bytes) -> Join:
     return slim(confs.join(text))
 
 
@@ -147,7 +152,7 @@ def _slim(group_by: GroupBy) -> GroupBy:
     return GroupBy(meta_data=kept, key_columns=group_by.key_columns)
 
 
-def _parse_team(text: bytes) -> frozenset[str]:
+def _parse_team(_: str, text: bytes) -> frozenset[str]:
     return frozenset(strings.decode(text))
 
 

@@ -1,5 +1,6 @@
 """Plans of joins and group bys, kept while what they were made of does not change (spec/online-fetch.md §5)."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ log = structlog.get_logger("chronoserve.fetcher")
 
 NEWER_BATCH_MILLIS = 1_000
 """A serving info younger than this is not loaded again because a newer batch value was seen: uploads take longer than that."""
+PLAN_INLINE_SIZE = 1_000
+DERIVATION_SIZE = 20
+"""Larger plans are made on a thread of their own, so that others are served meanwhile."""
 CONF_PLANS_MAX = 64
 """Plans kept of confs that callers bring along."""
 
@@ -86,20 +90,25 @@ class Plans:
         )
         found: dict[str, JoinPlan | KVError] = {}
         for name, conf in confs.items():
-            plan = self._join_plan(name, conf, groups, invalid.get(name))
+            plan = await self._join_plan(name, conf, groups, invalid.get(name))
             found[name] = plan
             self._keep(name, plan, now)
         return found
 
-    def _join_plan(
+    async def _join_plan(
         self, name: str, conf: Join | KVError, groups: dict[str, GroupByPlan | KVError], invalid: KVError | None
     ) -> JoinPlan | KVError:
         if isinstance(conf, KVError):
             return conf
         mine = {part.group_by.meta_data.name: groups[part.group_by.meta_data.name] for part in conf.join_parts}
         kept = self._joins.get(name)
-        if kept is not None and isinstance(kept.plan, JoinPlan) and kept.plan.made_of(conf, mine, invalid):
-            return kept.plan
+        if kept is not None and isinstance(kept.plan, JoinPlan):
+            if kept.plan.made_of(conf, mine, invalid):
+                return kept.plan
+            if (moved := kept.plan.moved(conf, mine, invalid)) is not None:
+                return moved
+        if plan_size(conf, mine) > PLAN_INLINE_SIZE:
+            return await asyncio.to_thread(_planned, name, conf, mine, invalid)
         return _planned(name, conf, mine, invalid)
 
     def _keep(self, name: str, plan: JoinPlan | KVError, now: int) -> None:
@@ -193,6 +202,12 @@ class Plans:
         keys = list({key for key, _ in wanted.values()})
         lists = dict(zip(keys, await self._metadata.teams.get(keys, deadline=deadline), strict=True))
         return {name: _invalid(name, lists[key]) for name, (key, entry) in wanted.items() if not _listed(entry, lists[key])}
+
+
+def plan_size(conf: Join, groups: Mapping[str, GroupByPlan | KVError]) -> int:
+    """About how much there is to plan: features, and derivations, each of which costs as much as a few of them."""
+    features = sum(len(group.types) for group in groups.values() if isinstance(group, GroupByPlan))
+    return features + DERIVATION_SIZE * len(conf.derivations or ())
 
 
 def _planned(name: str, conf: Join, groups: Mapping[str, GroupByPlan | KVError], invalid: KVError | None) -> JoinPlan | KVError:

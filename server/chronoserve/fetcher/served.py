@@ -1,7 +1,9 @@
 """A group by as it is served: everything that its serving info decides, compiled once for each upload (spec/online-fetch.md §4.1)."""
 
+import copy
 import enum
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from chronoserve.aggregate import parts
@@ -85,6 +87,24 @@ class ServedGroupBy:
         self.derivations = (
             Derivations(group_by.derivations, self.key_codec.type, self.base_type, loose=()) if group_by.derivations else None
         )
+
+    def moved(self, info: GroupByServingInfo, *, partition_format: str) -> "ServedGroupBy | None":
+        """The group by after an upload that changed nothing but the batch end, as most do; None where it changed more.
+
+        Raises:
+            InvalidRequest: the batch end is absent or not in the format.
+        """
+        if replace(info, batch_end_date=self.info.batch_end_date) != self.info:
+            return None
+        later = copy.copy(self)
+        later.info = replace(self.info, batch_end_date=info.batch_end_date)
+        later.batch_end = batch_end_millis(info, partition_format)
+        later.late_after = later._late_after()  # noqa: SLF001 - it is this very class
+        return later
+
+    def like(self, other: "ServedGroupBy") -> bool:
+        """Whether both are uploads of one definition, so that all but the batch end is the same."""
+        return self.key_codec is other.key_codec
 
     def response_type(self) -> StructType:
         """The type of the answers, derivations applied.

@@ -23,9 +23,7 @@ class Source:
         self.gate: asyncio.Event | None = None
         self.cancelled = 0
         self.clock = ManualClock(10_000_000)
-        self.kept: Kept[str] = Kept(
-            self.load, self.clock, fresh_millis=FRESH, stale_factor=2.0, failure_millis=FAILURE, entries_max=100
-        )
+        self.kept: Kept[str] = Kept(self.load, self.clock, fresh_millis=FRESH, stale_factor=2.0, failure_millis=FAILURE, entries_max=100)
 
     async def load(self, known: Sequence[tuple[str, bytes]], deadline: float) -> list[Loaded[str]]:
         self.loads.append([key for key, _ in known])

@@ -13,9 +13,7 @@ NOTED = {2, 3}
 """docs/parity.md: stores that answer empty metadata, null keys in their place."""
 
 
-@pytest.mark.parametrize(
-    ("name", "cases"), [("b_group_by_temporal", 639), ("f_e2e", 2435), ("f2_newer_batch", 252), ("g_quickstart", 295)]
-)
+@pytest.mark.parametrize(("name", "cases"), [("b_group_by_temporal", 639), ("f_e2e", 2435), ("f2_newer_batch", 252), ("g_quickstart", 295)])
 async def test_every_recorded_fetch_is_equal(name: str, cases: int) -> None:
     (path,) = GOLDEN.glob(f"{name}.jsonl*")
     found: Counter[Verdict] = Counter()

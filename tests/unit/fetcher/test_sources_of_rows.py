@@ -161,7 +161,9 @@ class Scorer:
         self.calls.append(list(inputs))
         if len(self.calls) <= self.failures:
             raise ConnectionError("key 42 refused")
-        outputs = [{"score": None if each["price"] is None else each["price"] * 10, "unknown": 1} for each in inputs]
+        outputs: list[Mapping[str, object]] = [
+            {"score": None if each["price"] is None else each["price"] * 10, "unknown": 1} for each in inputs
+        ]
         return outputs[: -1 if self.short else None]
 
 

@@ -8,7 +8,8 @@ from chronoserve.fetcher import timed
 from chronoserve.model import values
 from chronoserve.model.errors import CorruptValue
 
-BYTES = st.binary(max_size=40) | st.sampled_from([0, 1, 100, 119, 120, 126, 127, 128, 129, 300, 16_370, 16_400]).map(lambda size: b"v" * size)
+SIZES = [0, 1, 100, 119, 120, 126, 127, 128, 129, 300, 16_370, 16_400]
+BYTES = st.binary(max_size=40) | st.sampled_from(SIZES).map(lambda size: b"v" * size)
 MILLIS = st.sampled_from([0, 1, 127, 2**34, 2**35 - 1, 2**35, 2**42 - 1, 2**42]) | st.integers(1_500_000_000_000, 1_800_000_000_000)
 TIMED = st.lists(st.tuples(BYTES, MILLIS), max_size=12)
 

@@ -90,6 +90,14 @@ def _null_key(case: Case, difference: Difference) -> bool:
     return nothing and any(value is None for value in case.record["requests"][at]["keys"].values())
 
 
+def _missing_number(case: Case, difference: Difference) -> bool:
+    at = case.response(difference)
+    if at is None or case.answers is None or case.record["api"] != "fetchGroupBys":
+        return False
+    error = case.answers.responses[at].get("error") or {}
+    return error.get("class") == "INVALID_REQUEST" and str(error.get("message")).startswith("the keys of the request lack ")
+
+
 def _full_bounded_count(case: Case, difference: Difference) -> bool:
     refused = case.record.get("operation") == "BOUNDED_UNIQUE_COUNT" and difference.place == "error" and difference.got is ABSENT
     return refused and case.record["error"]["root_class"] == "java.lang.ClassCastException"
@@ -99,6 +107,7 @@ NOTES: tuple[Note, ...] = (
     Note(2, "An empty answer of the store for metadata means that there is none", _empty_metadata),
     Note(1, "What is wrong with one request fails that row, not the call", _one_row),
     Note(3, "A group-by request with a null key is answered in its place", _null_key),
+    Note(5, "A group-by request that lacks a number among its keys is refused", _missing_number),
     Note(4, "A full BOUNDED_UNIQUE_COUNT over numbers or bytes can be stored", _full_bounded_count),
 )
 """In the order in which they are asked: the first that explains a difference has it."""

@@ -91,3 +91,10 @@ def test_a_full_bounded_count_is_noted_and_no_other_refusal() -> None:
     assert only(Case(record), Difference("output_all", {"long": 1}, {"long": 2})) is None
     other = {"class": "x", "root_class": "java.lang.IllegalArgumentException"}
     assert only(Case({**record, "error": other}), Difference("error", other, ABSENT)) is None
+
+
+def test_a_group_by_request_that_lacks_a_number_is_noted_and_no_other_refusal() -> None:
+    record = request(api="fetchGroupBys", responses=[{"values": {"a": None}}])
+    for message, note in (("the keys of the request lack 'n'", 5), ("key 'n' is a String where a Long belongs", None)):
+        case = Case(record, Answers([{"status": "ERROR", "error": {"class": "INVALID_REQUEST", "message": message}}]))
+        assert only(case, Difference("responses[0]", {"a": None}, "an error")) == note
