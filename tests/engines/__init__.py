@@ -11,6 +11,7 @@ ENGINES = {
     "dynamodb": "tests.engines.dynamodb:DynamoDB",
     "mongodb": "tests.engines.mongodb:MongoDB",
     "hive": "tests.engines.hive:HiveMetastore",
+    "kafka": "tests.engines.kafka:Kafka",
 }
 
 ENVIRONMENTS = {
