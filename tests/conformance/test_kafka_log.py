@@ -73,7 +73,7 @@ async def test_every_row_is_there_once_and_the_schema_before_its_rows(broker: Ka
 
 
 async def test_a_broker_that_is_away_for_a_moment_loses_no_row(broker: Kafka) -> None:
-    """It may have taken a row whose delivery was given up, which then comes again: the flattener takes rows once."""
+    """A row whose delivery was given up may have been taken all the same, and then comes twice."""
     log, sink = log_to(broker, "log-of-outage", **{"reconnect.backoff.max.ms": 200})
     log.offer(row(0))
     await eventually(lambda: log.metrics.written == 1)
