@@ -279,7 +279,10 @@ def _i32(value: object) -> int:
 
 def _double(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise Misread("is beyond the range of doubles") from None
     raise Misread("must be a number")
 
 
