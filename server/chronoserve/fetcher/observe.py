@@ -19,7 +19,10 @@ OTHERS = "(others)"
 
 
 class Phase(enum.IntEnum):
-    """What a fetch spends its time on. QUEUE: from its arrival to its start. ENCODE: from features to the reply's bytes."""
+    """What a fetch spends its time on.
+
+    QUEUE: from its arrival at the handler to its start: who calls, and what for. ENCODE: from features to the reply's bytes.
+    """
 
     QUEUE = 0
     METADATA = 1

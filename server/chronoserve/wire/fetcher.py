@@ -54,27 +54,34 @@ class FetcherService:
     # the hot path
 
     async def fetch_joins(self, data: bytes, context: Any) -> bytes:
+        arrived = perf_counter()
         caller = await self._seam.caller(context) if self._seam.identify else None
         deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
-        return await self._fetch(Target.JOINS, parse(fetcher_pb2.FetchRequest, data), deadline, caller)
+        return await self._fetch(Target.JOINS, parse(fetcher_pb2.FetchRequest, data), deadline, caller, arrived)
 
     async def fetch_group_bys(self, data: bytes, context: Any) -> bytes:
+        arrived = perf_counter()
         caller = await self._seam.caller(context) if self._seam.identify else None
         deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
-        return await self._fetch(Target.GROUP_BYS, parse(fetcher_pb2.FetchRequest, data), deadline, caller)
+        return await self._fetch(Target.GROUP_BYS, parse(fetcher_pb2.FetchRequest, data), deadline, caller, arrived)
 
     async def stream_fetch(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         caller = await self._seam.caller(context)
         async for data in messages:
+            arrived = perf_counter()
             deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
             message = parse(fetcher_pb2.StreamFetchRequest, data)
-            yield await self._fetch(feature_requests.target(message.target), message.fetch, deadline, caller)
+            yield await self._fetch(feature_requests.target(message.target), message.fetch, deadline, caller, arrived)
 
-    async def _fetch(self, target: Target, message: fetcher_pb2.FetchRequest, deadline: float, caller: Caller | None) -> bytes:
+    async def _fetch(
+        self, target: Target, message: fetcher_pb2.FetchRequest, deadline: float, caller: Caller | None, arrived: float
+    ) -> bytes:
         encoding = message.encoding
         if encoding not in fetcher_pb2.Encoding.values():
             raise InvalidRequest("encoding is one of MAP, PACKED and AVRO", field="encoding")
         requests = feature_requests.requests(message.requests)
+        metrics = self._features.metrics(target)
+        metrics.phase(Phase.QUEUE, perf_counter() - arrived)
         rows = await self._features.fetch(target, requests, deadline=deadline, caller=caller)
         began = perf_counter()
         if encoding == fetcher_pb2.ENCODING_PACKED:
@@ -85,7 +92,7 @@ class FetcherService:
             reply = await self._encoder.avro(names, rows, avro, freshness=message.include_freshness)
         else:
             reply = self._encoder.maps(rows, freshness=message.include_freshness)
-        self._features.metrics(target).phase(Phase.ENCODE, perf_counter() - began)
+        metrics.phase(Phase.ENCODE, perf_counter() - began)
         return self._bounded(reply)
 
     def _bounded(self, reply: bytes) -> bytes:

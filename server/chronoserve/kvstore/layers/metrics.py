@@ -10,9 +10,9 @@ from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, PutRequest,
 from chronoserve.model.errors import KVError
 
 SECONDS_BUCKETS = (
-    0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+    0.000005, 0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
-"""Upper bounds of the latency histograms, in seconds: ours live under five milliseconds."""
+"""Upper bounds of the latency histograms, in seconds: ours live under five milliseconds, and phases of a fetch under fifty µs."""
 
 
 class Histogram:
