@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from chronoserve.model.errors import InvalidRequest, Unsupported
-from chronoserve.model.types import BOOLEAN, STRING, DataType, StructType
+from chronoserve.model.types import STRING, DataType, StructType
 from chronoserve.sql.access import element, member
 from chronoserve.sql.casts import cast
 from chronoserve.sql.functions import FUNCTIONS, REFUSED
 from chronoserve.sql.functions_conditional import case_of, case_with_subject
+from chronoserve.sql.java_order import ordered
 from chronoserve.sql.nodes import LambdaNode, Node, Variable, column, constant, variable
 from chronoserve.sql.operators import membership
 from chronoserve.sql.registry import PendingLambda
@@ -65,7 +66,7 @@ class Analysis:
             case Subscript(base, index):
                 return element(self.value(base), self.value(index))
             case Cast(value, data_type):
-                return cast(self.value(value), data_type)
+                return cast(ordered(self.value(value)) if data_type == STRING else self.value(value), data_type)
             case Case():
                 return self.case(tree)
             case In(value, options):
@@ -114,7 +115,7 @@ class Analysis:
         branches = [(self.value(test), self.value(result)) for test, result in tree.branches]
         otherwise = None if tree.otherwise is None else self.value(tree.otherwise)
         if tree.subject is None:
-            return case_of([(boolean(test), result) for test, result in branches], otherwise)
+            return case_of(branches, otherwise)
         return case_with_subject(self.value(tree.subject), branches, otherwise)
 
     def pending(self, parameters: tuple[str, ...], body: Syntax) -> PendingLambda:
@@ -138,12 +139,6 @@ class Analysis:
     def variable(self, data_type: DataType) -> Variable:
         self.variables += 1
         return variable(self.variables - 1, data_type)
-
-
-def boolean(node: Node) -> Node:
-    if node.type != BOOLEAN:
-        return cast(node, BOOLEAN) if node.type == STRING else node
-    return node
 
 
 def named(arguments: Sequence[Syntax], nameless: str = "col{}", first: int = 1) -> list[Syntax]:

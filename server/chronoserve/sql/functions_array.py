@@ -6,7 +6,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from chronoserve.model.errors import DerivationFailed, InvalidRequest
-from chronoserve.model.types import BOOLEAN, DATE, INT, LONG, STRING, TIMESTAMP, ListType, MapType
+from chronoserve.model.types import BOOLEAN, DATE, DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, ListType, MapType
 from chronoserve.sql.access import as_key, map_getter
 from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import common, tightest
@@ -14,7 +14,7 @@ from chronoserve.sql.datetimes import MICROS_PER_DAY
 from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, lenient, strict
 from chronoserve.sql.registry import LIST, Function, accept, alias, alike, constant_of, refusal, special
 from chronoserve.sql.time_arithmetic import moved_date, moved_timestamp
-from chronoserve.sql.types import DayTimeInterval, YearMonthInterval, is_integral, is_orderable, spark_name, struct
+from chronoserve.sql.types import NULL, DayTimeInterval, YearMonthInterval, is_integral, is_orderable, spark_name, struct
 from chronoserve.sql.values import equality, identity, nullable_identity, nullable_key, sort_key
 
 ITEMS_MAX = 1_000_000
@@ -52,8 +52,6 @@ def alike_lists(name: str, arguments: list[Node]) -> list[Node]:
 
 
 def array(name: str, arguments: list[Node]) -> Node:
-    from chronoserve.sql.types import NULL  # noqa: PLC0415 - of an empty array only
-
     nodes = alike(name, arguments)
     kind = ListType(nodes[0].type if nodes else NULL)
     return lenient(name, kind, lambda *values: list(values), *nodes)
@@ -192,6 +190,8 @@ def get(name: str, arguments: list[Node]) -> Node:
 def contains(name: str, arguments: list[Node]) -> Node:
     """Null where the value is not among the elements but a null is."""
     source, value = with_element(name, *arguments)
+    if value.type == NULL or arguments[1].type == NULL:
+        raise refusal(name, "a value of the elements' type", arguments[1])
     same = equality(value.type)
     plain = identity(value.type) is None
 
@@ -279,7 +279,12 @@ def distinct(name: str, arguments: list[Node]) -> Node:
 
 def key_of(source: Node) -> Callable[[Any], Any]:
     assert isinstance(source.type, ListType)
-    return nullable_identity(source.type.element)
+    return bits if source.type.element in (DOUBLE, FLOAT) else nullable_identity(source.type.element)
+
+
+def bits(number: float | None) -> str:
+    """Sets of floating numbers keep -0.0 and 0.0 apart, and have one NaN."""
+    return repr(number)
 
 
 def unique(values: list[Any], key: Callable[[Any], Any]) -> list[Any]:

@@ -214,7 +214,6 @@ COALESCE = special("coalesce(value, …)", 1, None, coalesce, "The first value t
 NVL = special("nvl(value, otherwise)", 2, 2, coalesce, "``otherwise`` where the value is null.")
 FUNCTIONS: tuple[Function, ...] = (
     IF,
-    alias("iff", IF),
     COALESCE,
     NVL,
     alias("ifnull", NVL),

@@ -4,8 +4,8 @@ import re
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Any
 
-from chronoserve.model.errors import DerivationFailed
-from chronoserve.model.types import BINARY, BOOLEAN, DOUBLE, FLOAT, INT, STRING, DataType
+from chronoserve.model.errors import DerivationFailed, Unsupported
+from chronoserve.model.types import BINARY, BOOLEAN, DATE, DOUBLE, FLOAT, INT, STRING, TIMESTAMP, DataType, ListType, MapType, StructType
 from chronoserve.sql.casts import BITS, caster
 from chronoserve.sql.java_math import WIDE
 from chronoserve.sql.nodes import Node, lenient, strict
@@ -20,6 +20,8 @@ WIDTH_MAX = 10_000
 def format_string(name: str, arguments: list[Node]) -> Node:
     pattern, *values = arguments
     kinds = [node.type for node in values]
+    if any(isinstance(kind, ListType | MapType | StructType) for kind in kinds):
+        raise Unsupported(f"{name} of arrays, maps and structs: Spark prints their place in memory; use cast(… as string)")
 
     def run(text: str | None, *found: Any) -> str | None:
         return None if text is None else filled(text, kinds, found)
@@ -102,9 +104,12 @@ def general(specifier: str, letter: str, kind: DataType, value: Any, precision: 
 
 
 def texts(kind: DataType, value: Any) -> str:
+    """As Java prints what Spark hands over: dates and timestamps are the numbers that they are inside."""
     if kind == DOUBLE:
         return double_text(value)
-    return float_text(value) if kind == FLOAT else str(caster(kind, STRING)(value))
+    if kind == FLOAT:
+        return float_text(value)
+    return str(value) if kind in (DATE, TIMESTAMP) else str(caster(kind, STRING)(value))
 
 
 def integral(letter: str, flags: str, width: str | None, kind: DataType, value: int) -> str:
@@ -182,10 +187,14 @@ def with_commas(value: Any, places: int) -> str | None:
     if places < 0:
         return None
     if isinstance(value, float) and value - value != 0:
-        return "NaN" if value != value else "\u221e" if value > 0 else "-\u221e"  # noqa: PLR0124 - NaN
+        return not_finite(value)
     number = value if isinstance(value, Decimal) else Decimal(value)
     rounded = number.quantize(Decimal(1).scaleb(-min(places, 340)), ROUND_HALF_EVEN, WIDE)
     return f"{rounded:,f}" if rounded or not rounded.is_signed() else f"-{abs(rounded):,f}"
+
+
+def not_finite(value: float) -> str:
+    return "NaN" if value != value else "\u221e" if value > 0 else "-\u221e"  # noqa: PLR0124 - NaN
 
 
 PATTERN = re.compile(r"([^#0,.]*)([#,]*)([0,]*)(?:\.(0*)(#*))?([^#0,.]*)")
@@ -200,6 +209,8 @@ def by_pattern(value: Any, pattern: str) -> str:
     if not pattern:
         return str(with_commas(value, 0))
     match = PATTERN.fullmatch(pattern)
+    if isinstance(value, float) and value - value != 0:
+        return not_finite(value)
     if match is None:
         raise DerivationFailed("format_number: a pattern of #, 0, a comma and a point")
     prefix, optional, required, zeros, hashes, suffix = match.groups()
@@ -208,8 +219,8 @@ def by_pattern(value: Any, pattern: str) -> str:
     text = f"{abs(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN, WIDE):f}"
     whole, _, fraction = text.partition(".")
     fraction = fraction[: len(zeros or "")] + fraction[len(zeros or "") :].rstrip("0")
-    digits = required.replace(",", "")
-    whole = whole.lstrip("0").rjust(len(digits), "0")
+    digits = len(required.replace(",", "")) or int(zeros == "" and bool(hashes or places == 0))
+    whole = whole.lstrip("0").rjust(digits, "0") or ("" if fraction else "0")
     groups = optional + required
     if "," in groups:
         whole = grouped(whole, len(groups.rsplit(",", 1)[1]))

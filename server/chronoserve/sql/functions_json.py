@@ -1,6 +1,7 @@
 """JSON functions."""
 
 import base64
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -24,20 +25,25 @@ from chronoserve.model.types import (
     StructType,
 )
 from chronoserve.sql import json_schema
-from chronoserve.sql.casts import BITS, caster
-from chronoserve.sql.datetimes import MICROS_PER_DAY, date_of_text, date_text, timestamp_of_text
+from chronoserve.sql.casts import BITS, caster, seconds_to_micros, text_to_decimal
+from chronoserve.sql.datetimes import MICROS_PER_DAY
+from chronoserve.sql.time_text import date_of_text, date_text, timestamp_of_text
 from chronoserve.sql.decimals import fitting
 from chronoserve.sql.functions_map import builder
+from chronoserve.sql.java_order import ordered
 from chronoserve.sql.json_path import extract
 from chronoserve.sql.json_text import BROKEN, Pairs, quoted, read, written
 from chronoserve.sql.nodes import Constant, Node, constant, strict
 from chronoserve.sql.numbers import double_text, float32, float_text
 from chronoserve.sql.registry import Function, accept, constant_of, refusal, simple, special
 from chronoserve.sql.time_patterns import formatted, parsed, pieces
-from chronoserve.sql.types import DecimalType, is_integral, spark_name
+from chronoserve.sql.types import DecimalType, is_atomic, is_integral, spark_name
 
 Convert = Callable[[Any], Any]
 """Of a JSON value that is not null; MISFIT where it is none of the type."""
+
+
+CORRUPT = "_corrupt_record"
 
 
 class Misfit:
@@ -55,6 +61,8 @@ def from_json(name: str, arguments: list[Node]) -> Node:
     """By a DDL schema; what does not fit is null, and a text that is no JSON gives a struct of nulls."""
     text = accept(name, arguments[0], STRING)
     kind = json_schema.schema_of(constant_of(name, arguments[1], STRING))
+    if isinstance(kind, StructType) and CORRUPT in kind.names:
+        raise Unsupported(f"{name} with a column {CORRUPT}")
     options = options_of(name, arguments[2:])
     convert = root_converter(kind, options)
     return strict(f"{name} {spark_name(kind)} {sorted(options.items())}", kind, convert, text)
@@ -80,23 +88,15 @@ def root_converter(kind: DataType, options: dict[str, str]) -> Callable[[str], A
     def run(text: str) -> Any:
         if not text.strip():
             return None
-        value = read(text)
+        value = read(text, constants=True)
         if isinstance(kind, StructType) and isinstance(value, list) and not isinstance(value, Pairs):
-            return first_of(value, convert, nothing)
+            return nothing
         if isinstance(kind, ListType) and isinstance(kind.element, StructType) and isinstance(value, Pairs):
             value = [value]
         found = MISFIT if value is BROKEN or value is None else convert(value)
         return nothing if found is MISFIT else found
 
     return run
-
-
-def first_of(value: list[Any], convert: Convert, nothing: Any) -> Any:
-    """An array where one object is expected: the object of an array of one."""
-    if not value:
-        return None
-    found = convert(value[0]) if value[0] is not None else MISFIT
-    return nothing if found is MISFIT or len(value) > 1 else found
 
 
 def converter(kind: DataType, options: dict[str, str]) -> Convert:
@@ -125,7 +125,7 @@ def atom_converter(kind: DataType, options: dict[str, str]) -> Convert:
         BOOLEAN: lambda value: value if isinstance(value, bool) else MISFIT,
         BINARY: binary_of,
         DATE: time_converter(options.get("dateformat"), date_of_text, MICROS_PER_DAY),
-        TIMESTAMP: time_converter(options.get("timestampformat"), timestamp_of_text, 1),
+        TIMESTAMP: time_converter(options.get("timestampformat"), timestamp_of_json, 1),
     }
     convert = found.get(kind)
     if convert is None:
@@ -160,7 +160,10 @@ def decimal_converter(kind: DecimalType) -> Convert:
     fit = fitting(kind)
 
     def run(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, str):
+            number = text_to_decimal(value)
+            return MISFIT if number is None else fit(number)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
             return MISFIT
         return fit(Decimal(repr(value)))
 
@@ -182,12 +185,25 @@ def time_converter(pattern: str | None, parse: Callable[[str], int | None], unit
         raise InvalidRequest(f"{pattern!r} is no date pattern", field="expression")
 
     def run(value: Any) -> Any:
+        if unit == 1 and isinstance(value, int) and not isinstance(value, bool):
+            return seconds_to_micros(value)
         if not isinstance(value, str):
             return MISFIT
         result = parse(value) if found is None else parsed(value, found)
         return MISFIT if result is None else result if found is None else result // unit
 
     return run
+
+
+WITH_FRACTION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d)")
+FRACTION_PIECES = pieces("yyyy-MM-dd'T'HH:mm:ss.SSSXXX") or ()
+
+
+def timestamp_of_json(text: str) -> int | None:
+    """As a cast, but in the default format a fraction counts milliseconds whatever its length: the legacy parser's way."""
+    if WITH_FRACTION.fullmatch(text):
+        return parsed(text, FRACTION_PIECES)
+    return timestamp_of_text(text)
 
 
 def nullable(convert: Convert, value: Any) -> Any:
@@ -229,7 +245,8 @@ def map_converter(inner: Convert) -> Convert:
     def run(value: Any) -> Any:
         if not isinstance(value, Pairs):
             return MISFIT
-        return build((name, nullable(inner, held)) for name, held in value)
+        found = [(name, None if held is None else inner(held)) for name, held in value]
+        return MISFIT if any(held is MISFIT for _, held in found) else build(found)
 
     return run
 
@@ -245,7 +262,7 @@ def to_json(name: str, arguments: list[Node]) -> Node:
         raise refusal(name, "a struct, map or array", source)
     options = options_of(name, rest)
     keep_nulls = options.get("ignorenullfields", "true").lower() == "false"
-    return strict(f"{name} {keep_nulls}", STRING, writer(source.type, keep_nulls=keep_nulls), source)
+    return strict(f"{name} {keep_nulls}", STRING, writer(source.type, keep_nulls=keep_nulls), ordered(source))
 
 
 def writer(kind: DataType, *, keep_nulls: bool) -> Write:
@@ -256,6 +273,8 @@ def writer(kind: DataType, *, keep_nulls: bool) -> Write:
             item = nullable_writer(element, keep_nulls=keep_nulls)
             return lambda values: f"[{','.join(map(item, values))}]"
         case MapType(key, value):
+            if not is_atomic(key):
+                raise Unsupported("to_json of a map whose keys are arrays, maps or structs")
             text, held = caster(key, STRING), nullable_writer(value, keep_nulls=keep_nulls)
             return lambda entries: f"{{{','.join(f'{quoted(str(text(name)))}:{held(found)}' for name, found in entries.items())}}}"
         case _:
@@ -286,7 +305,10 @@ def atom_writer(kind: DataType) -> Write:
     }
     if kind in (BYTE, SHORT, INT, LONG):
         return str
-    return writers.get(kind) or (lambda value: str(caster(kind, STRING)(value)))
+    if kind in writers:
+        return writers[kind]
+    text = caster(kind, STRING)
+    return (lambda value: str(text(value))) if isinstance(kind, DecimalType) else (lambda value: quoted(str(text(value))))
 
 
 TIMESTAMP_PIECES = pieces(TIMESTAMP_PATTERN) or ()

@@ -9,6 +9,7 @@ from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import common
 from chronoserve.sql.functions_array import compared_by, orderable_list, sorted_nulls_last
 from chronoserve.sql.functions_map import builder, checked_map, map_of
+from chronoserve.sql.java_order import ordered
 from chronoserve.sql.nodes import Evaluate, HigherOrder, LambdaNode, Node, Weaver, higher_order
 from chronoserve.sql.registry import LIST, Function, accept, alias, bound, refusal, special
 from chronoserve.sql.types import spark_name
@@ -225,7 +226,7 @@ def transform_values(name: str, arguments: list[Node]) -> Node:
     kind = map_of(name, arguments[0])
     found = bound(name, arguments[1], [kind.key, kind.value])
     binding = over_map(lambda keys, values, results: dict(zip(keys, results, strict=True)))
-    return higher_order(name, MapType(kind.key, found.body.type), binding, arguments[0], found)
+    return higher_order(name, MapType(kind.key, found.body.type), binding, ordered(arguments[0]), found)
 
 
 def transform_keys(name: str, arguments: list[Node]) -> Node:
@@ -233,14 +234,14 @@ def transform_keys(name: str, arguments: list[Node]) -> Node:
     found = bound(name, arguments[1], [kind.key, kind.value])
     build = builder(found.body.type)
     binding = over_map(lambda keys, values, results: build(zip(results, values, strict=True)))
-    return higher_order(name, checked_map(name, found.body.type, kind.value), binding, arguments[0], found)
+    return higher_order(name, checked_map(name, found.body.type, kind.value), binding, ordered(arguments[0]), found)
 
 
 def map_filter(name: str, arguments: list[Node]) -> Node:
     kind = map_of(name, arguments[0])
     found = predicate(name, arguments[1], [kind.key, kind.value])
     binding = over_map(lambda keys, values, results: {key: value for key, value, kept in zip(keys, values, results, strict=True) if kept})
-    return higher_order(name, kind, binding, arguments[0], found)
+    return higher_order(name, kind, binding, ordered(arguments[0]), found)
 
 
 def map_zip_with(name: str, arguments: list[Node]) -> Node:
@@ -250,7 +251,7 @@ def map_zip_with(name: str, arguments: list[Node]) -> Node:
     if key is None:
         raise refusal(name, f"a map with keys of type {spark_name(left.key)}", arguments[1])
     found = bound(name, arguments[2], [key, left.value, right.value])
-    maps = (cast(arguments[0], MapType(key, left.value)), cast(arguments[1], MapType(key, right.value)))
+    maps = (cast(ordered(arguments[0]), MapType(key, left.value)), cast(ordered(arguments[1]), MapType(key, right.value)))
     return higher_order(name, MapType(key, found.body.type), bind_map_zip, *maps, found)
 
 

@@ -10,6 +10,7 @@ from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import common
 from chronoserve.sql.functions_regexp import pattern_of, prepared
 from chronoserve.sql.functions_regexp import split as split_by
+from chronoserve.sql.java_order import ordered
 from chronoserve.sql.nodes import Constant, Node, constant, lenient, strict
 from chronoserve.sql.registry import LIST, MAP, Function, accept, accept_all, alike, refusal, special
 from chronoserve.sql.types import NULL, has_map, spark_name, struct
@@ -91,7 +92,7 @@ def concat(name: str, arguments: list[Node]) -> Node:
     if not isinstance(kind, MapType):
         return constant({}, MapType(STRING, STRING))
     build = builder(kind.key)
-    return strict(name, kind, lambda *maps: build(pair for entries in maps for pair in entries.items()), *(cast(node, kind) for node in arguments))
+    return strict(name, kind, lambda *maps: build(pair for entries in maps for pair in entries.items()), *(cast(ordered(node), kind) for node in arguments))
 
 
 def map_of(name: str, node: Node) -> MapType:
@@ -101,16 +102,16 @@ def map_of(name: str, node: Node) -> MapType:
 
 
 def keys_of(name: str, arguments: list[Node]) -> Node:
-    return strict(name, ListType(map_of(name, arguments[0]).key), list, arguments[0])
+    return strict(name, ListType(map_of(name, arguments[0]).key), list, ordered(arguments[0]))
 
 
 def values_of(name: str, arguments: list[Node]) -> Node:
-    return strict(name, ListType(map_of(name, arguments[0]).value), lambda entries: list(entries.values()), arguments[0])
+    return strict(name, ListType(map_of(name, arguments[0]).value), lambda entries: list(entries.values()), ordered(arguments[0]))
 
 
 def entries_of(name: str, arguments: list[Node]) -> Node:
     kind = map_of(name, arguments[0])
-    return strict(name, ListType(struct(("key", kind.key), ("value", kind.value))), lambda entries: list(entries.items()), arguments[0])
+    return strict(name, ListType(struct(("key", kind.key), ("value", kind.value))), lambda entries: list(entries.items()), ordered(arguments[0]))
 
 
 def contains_key(name: str, arguments: list[Node]) -> Node:

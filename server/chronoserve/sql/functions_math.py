@@ -131,7 +131,7 @@ def round_floating(scale: int, mode: str, *, single: bool) -> Callable[[float], 
         exponent = found.as_tuple().exponent
         assert isinstance(exponent, int)
         if exponent >= -scale:
-            return number
+            return number + 0.0  # a decimal has no -0.0
         rounded = float(found.quantize(unit, mode, WIDE)) + 0.0
         return float32(rounded) if single else rounded
 

@@ -142,7 +142,7 @@ def replace(pattern: re.Pattern[str], text: str, by: str, position: int = 1) -> 
 def split(pattern: re.Pattern[str], text: str, limit: int = -1) -> list[str]:
     """As Java splits: no empty string before a match of nothing at the beginning; ``limit`` parts at most where it is positive."""
     if pattern.pattern == "":
-        return list(text) if limit <= 0 or limit > len(text) else [*text[: limit - 1], text[limit - 1 : limit]] if text else [""]
+        return list(text[:limit] if 0 < limit <= len(text) else text) or [""]
     parts: list[str] = []
     at = 0
     for match in pattern.finditer(text):

@@ -93,7 +93,7 @@ def overlaid(text: Any, replacement: Any, position: int, length: int = -1) -> An
 def initial_capitals(text: str) -> str:
     """Every word's first letter in title case, the rest in lower case; words end at blanks."""
     lower = text.lower()
-    return re.sub(r"(^|(?<= ))(.)", lambda match: match[2].title() if len(match[2].title()) == 1 else match[2].upper(), lower, flags=re.DOTALL)
+    return re.sub(r"(?:^|(?<= )).", lambda match: title if len(title := match[0].title()) == 1 else match[0], lower, flags=re.DOTALL)
 
 
 def trimmed(side: str) -> Callable[[str, list[Node]], Node]:
@@ -381,7 +381,7 @@ def charset(name: str) -> str:
 def encoded(text: str, name: str) -> bytes:
     found = charset(name)
     if found == "utf-16":
-        return b"\xfe\xff" + text.encode("utf-16-be", "replace")
+        return b"\xfe\xff" + text.encode("utf-16-be", "replace") if text else b""
     return text.encode(found, "replace")
 
 
@@ -462,12 +462,12 @@ def conv(text: str, source: int, target: int) -> str | None:
         digit = DIGITS.find(letter)
         if not 0 <= digit < source:
             break
-        value = min(value * source + digit, UNSIGNED_MAX + 1)
-    overflown = value > UNSIGNED_MAX
-    value = UNSIGNED_MAX if overflown else -value & UNSIGNED_MAX if negative else value
+        value = min(value * source + digit, UNSIGNED_MAX)
+    if negative and target > 0:
+        value = UNSIGNED_MAX if value > UNSIGNED_MAX >> 1 else -value & UNSIGNED_MAX
     if target < 0 and value > UNSIGNED_MAX >> 1:
-        return f"-{in_base(UNSIGNED_MAX + 1 - value, -target)}"
-    return in_base(value, abs(target))
+        value, negative = UNSIGNED_MAX + 1 - value, True
+    return f"{'-' if negative and target < 0 else ''}{in_base(value, abs(target))}"
 
 
 def in_base(value: int, base: int) -> str:
@@ -534,7 +534,6 @@ FUNCTIONS: tuple[Function, ...] = (
     special("elt(index, value, …)", 2, None, elt, "The index-th of the values; null outside."),
     special("locate(what, text, position)", 2, 3, locate_nullable, "Where a text contains another, from a position on; 0 where it does not."),
     special("position(what, text, position)", 2, 3, locate_nullable, "As locate; also position(what in text)."),
-    special("charindex(what, text, position)", 2, 3, locate_nullable, "As locate."),
     simple("instr(text, what)", (STRING, STRING), INT, lambda text, what: text.find(what) + 1, "Where a text contains another; 0 where it does not."),
     simple("find_in_set(text, list)", (STRING, STRING), INT, find_in_set, "Which entry of a comma-separated list it is; 0 where none."),
     special("contains(text, what)", 2, 2, searched(lambda text, what: what in text), "Whether a text contains another."),

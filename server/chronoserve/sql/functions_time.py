@@ -22,10 +22,11 @@ from chronoserve.sql.datetimes import (
     zone_offset,
 )
 from chronoserve.sql.nodes import Constant, Node, constant, strict
-from chronoserve.sql.numbers import LONG_MAX, LONG_MIN, double_to_long, wrap_int
+from chronoserve.sql.numbers import LONG_MAX, LONG_MIN, double_to_long, wrap_int, wrap_long
 from chronoserve.sql.registry import Function, accept, accept_all, alias, constant_of, refusal, simple, special
 from chronoserve.sql.time_patterns import formatted, parsed, pieces
-from chronoserve.sql.types import DayTimeInterval, DecimalType, YearMonthInterval, is_integral, is_numeric
+from chronoserve.sql.time_text import timestamp_of_text
+from chronoserve.sql.types import DAY_TIME_UNITS, NULL, YEAR_MONTH_UNITS, DayTimeInterval, DecimalType, YearMonthInterval, is_integral, is_numeric
 from chronoserve.sql.zones import from_zone, to_zone, zone_of
 
 DEFAULT_PATTERN = "yyyy-MM-dd HH:mm:ss"
@@ -148,9 +149,20 @@ def remaining(number: int, unit: int) -> int:
     return number - unit * toward_zero(number, unit)
 
 
+def within(field: str, kind: DataType) -> bool:
+    """Whether an interval type has a field between its first and last units."""
+    match kind:
+        case DayTimeInterval(first, last):
+            return first <= DAY_TIME_UNITS.index(field) <= last
+        case YearMonthInterval(first, last):
+            return first <= YEAR_MONTH_UNITS.index(field) <= last
+        case _:
+            return False
+
+
 def interval_part(name: str, field: str, source: Node) -> Node:
     known = INTERVAL_FIELDS.get(field.removesuffix("s"))
-    if known is None or not isinstance(source.type, known[0]):
+    if known is None or not isinstance(source.type, known[0]) or not within(field.removesuffix("s"), source.type):
         raise InvalidRequest(f"{name}: that interval has no field {field}", field="expression")
     return strict(f"interval {field}", known[1], known[2], source)
 
@@ -161,7 +173,7 @@ def interval_part(name: str, field: str, source: Node) -> Node:
 def whole_days(name: str, node: Node) -> Node:
     """The count of days of ``date_add``: a whole number, or a constant text of one."""
     if node.type == STRING and isinstance(node, Constant):
-        value = None if node.value is None else text_to_integral(32)(node.value)
+        value = None if node.value is None or "." in node.value else text_to_integral(32)(node.value)
         if value is None and node.value is not None:
             raise InvalidRequest(f"{name} takes whole days, not {node.value!r}", field="expression")
         return constant(value, INT)
@@ -322,7 +334,7 @@ def parse_by(text: str, pattern: str) -> int | None:
 
 
 def from_unix(seconds: int, pattern: str = DEFAULT_PATTERN) -> str:
-    return format_by(seconds * MICROS_PER_SECOND, pattern)
+    return format_by(wrap_long(seconds * MICROS_PER_SECOND), pattern)
 
 
 def from_unixtime(name: str, arguments: list[Node]) -> Node:
@@ -341,6 +353,8 @@ def unix_timestamp(name: str, arguments: list[Node]) -> Node:
         return strict("unix seconds of date", LONG, lambda days: days * 86_400, source)
     if source.type == TIMESTAMP:
         return strict("unix_seconds", LONG, lambda micros: micros // MICROS_PER_SECOND, source)
+    if source.type not in (STRING, NULL):
+        raise refusal(name, "a string, date or timestamp", source)
     text = accept(name, source, STRING)
     pattern = accept(name, rest[0], STRING) if rest else constant(DEFAULT_PATTERN, STRING)
     check_pattern(name, pattern)
@@ -351,6 +365,8 @@ def to_timestamp(name: str, arguments: list[Node]) -> Node:
     source, *rest = arguments
     if not rest or source.type in (DATE, TIMESTAMP):
         return cast(source, TIMESTAMP)
+    if source.type not in (STRING, NULL):
+        raise refusal(name, "a string, date or timestamp", source)
     pattern = accept(name, rest[0], STRING)
     check_pattern(name, pattern)
     return strict("to_timestamp", TIMESTAMP, parse_by, accept(name, source, STRING), pattern)
@@ -358,7 +374,8 @@ def to_timestamp(name: str, arguments: list[Node]) -> Node:
 
 def to_date(name: str, arguments: list[Node]) -> Node:
     if len(arguments) == 1:
-        return accept(name, arguments[0], DATE) if arguments[0].type != TIMESTAMP else cast(arguments[0], DATE)
+        (source,) = arguments
+        return cast(source if source.type in (DATE, TIMESTAMP) else accept(name, source, STRING), DATE)
     return cast(to_timestamp(name, arguments), DATE)
 
 
@@ -445,7 +462,15 @@ def of_date(usage: str, function: Callable[[int], int], doc: str) -> Function:
 
 
 def of_time(usage: str, function: Callable[[int], int], doc: str) -> Function:
-    return simple(usage, (TIMESTAMP,), INT, function, doc)
+    """A field of a time of day; a text may be a time without a date here."""
+
+    def resolve(name: str, arguments: list[Node]) -> Node:
+        (source,) = arguments
+        if source.type != STRING:
+            return strict(name, INT, function, accept(name, source, TIMESTAMP))
+        return strict(name, INT, lambda text: None if (micros := timestamp_of_text(text, today=0)) is None else function(micros), source)
+
+    return special(usage, 1, 1, resolve, doc)
 
 
 DAY = of_date("day(date)", day_of_month, "Day of the month.")

@@ -12,7 +12,7 @@ INDEX_DIGITS_MAX = 18
 
 
 class Step(NamedTuple):
-    """``kind``: name, names (any), index or items (all)."""
+    """``kind``: name, index or items (all). ``.*`` is a name like any other."""
 
     kind: str
     name: str = ""
@@ -33,7 +33,7 @@ def steps(path: str) -> tuple[Step, ...] | None:
         at = match.end()
         name = match["dotted"] or match["quoted"]
         if name is not None:
-            found.append(Step("names") if name == "*" and match["dotted"] else Step("name", name))
+            found.append(Step("name", name))
         else:
             found.append(Step("items") if match["all"] else Step("index", index=int(match["index"])))
     return tuple(found)
@@ -75,14 +75,7 @@ def leaf(value: Any, style: int, out: list[str]) -> bool:
 
 def walk_object(value: Pairs, step: Step, rest: tuple[Step, ...], style: int, out: list[str]) -> bool:
     """The first name that leads somewhere."""
-    if step.kind not in ("name", "names"):
-        return False
-    for name, held in value:
-        if step.kind == "name" and (name != step.name or held is None):
-            continue
-        if walk(held, rest, style, out):
-            return True
-    return False
+    return step.kind == "name" and any(name == step.name and held is not None and walk(held, rest, style, out) for name, held in value)
 
 
 def walk_array(value: list[Any], step: Step, rest: tuple[Step, ...], style: int, out: list[str]) -> bool:

@@ -7,7 +7,7 @@ from chronoserve.model.types import BOOLEAN, DOUBLE, LONG, STRING, DataType, Lis
 from chronoserve.sql.coercion import common
 from chronoserve.sql.json_text import Pairs
 from chronoserve.sql.type_text import table_schema
-from chronoserve.sql.types import NULL, field_name, spark_name, struct
+from chronoserve.sql.types import NULL, PRECISION_MAX, DecimalType, field_name, spark_name, struct
 
 
 def schema_of(text: str | None) -> DataType:
@@ -27,7 +27,7 @@ def inferred(value: Any) -> DataType:
     if isinstance(value, bool):
         return BOOLEAN
     if isinstance(value, int):
-        return LONG
+        return LONG if -(1 << 63) <= value < 1 << 63 else large(value)
     if isinstance(value, float):
         return DOUBLE
     if isinstance(value, Pairs):
@@ -37,12 +37,31 @@ def inferred(value: Any) -> DataType:
     return STRING
 
 
+def large(value: int) -> DataType:
+    digits = len(str(abs(value)))
+    return DecimalType(digits, 0) if digits <= PRECISION_MAX else DOUBLE
+
+
 def inferred_element(values: list[Any]) -> DataType:
     found: DataType = NULL
     for value in values:
         if value is not None:
-            found = common(found, inferred(value)) or STRING
+            found = merged(found, inferred(value))
     return STRING if found == NULL else found
+
+
+def merged(left: DataType, right: DataType) -> DataType:
+    """A type for both: structs have the fields of either, what else differs is a string."""
+    match left, right:
+        case StructType(_, first), StructType(_, second):
+            fields = {field.name: field.type for field in first}
+            for field in second:
+                fields[field.name] = merged(fields[field.name], field.type) if field.name in fields else field.type
+            return struct(*sorted(fields.items()))
+        case ListType(first), ListType(second):
+            return ListType(merged(first, second))
+        case _:
+            return common(left, right) or STRING
 
 
 def ddl(kind: DataType) -> str:

@@ -33,10 +33,14 @@ def refuse_constant(name: str) -> Any:
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_constant=refuse_constant, strict=False)
+WITH_CONSTANTS = json.JSONDecoder(object_pairs_hook=Pairs, strict=False)
 
 
-def read(text: str) -> Any:
-    """The first JSON value of a text (what follows does not matter); BROKEN where there is none."""
+def read(text: str, *, constants: bool = False) -> Any:
+    """The first JSON value of a text (what follows does not matter); BROKEN where there is none.
+
+    ``constants``: whether NaN and Infinity are numbers.
+    """
     if len(text) > CHARACTERS_MAX:
         return BROKEN
     body = text.lstrip(" \t\r\n")
@@ -44,7 +48,7 @@ def read(text: str) -> Any:
         if form is None:
             continue
         try:
-            return DECODER.raw_decode(form)[0]
+            return (WITH_CONSTANTS if constants else DECODER).raw_decode(form)[0]
         except (ValueError, RecursionError):
             continue
     return BROKEN

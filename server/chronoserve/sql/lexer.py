@@ -40,6 +40,7 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+SUBSTITUTION = re.compile(r"\$\{[^}$ ]+\}")
 ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-1][0-7]{2})|(.))", re.DOTALL)
 ESCAPED = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}
 
@@ -53,6 +54,7 @@ def tokens(text: str) -> list[Token]:
     """
     if len(text) > TEXT_CHARACTERS_MAX:
         raise Unsupported(f"an expression may have {TEXT_CHARACTERS_MAX} characters; this one has {len(text)}")
+    text = SUBSTITUTION.sub(substituted, text)
     found: list[Token] = []
     at, end = 0, len(text)
     while at < end:
@@ -67,6 +69,13 @@ def tokens(text: str) -> list[Token]:
             raise Unsupported(f"an expression may have {TOKENS_MAX} tokens; this one has more")
     found.append(Token("end", "", end))
     return found
+
+
+def substituted(match: re.Match[str]) -> str:
+    """Spark replaces ``${name}`` by the session's setting of that name: there are none, and so it is empty."""
+    if ":" in match[0]:
+        raise Unsupported(f"{match[0]}: an expression cannot read the environment or the settings of a session")
+    return ""
 
 
 def token(kind: str, text: str, at: int) -> Token:

@@ -4,17 +4,21 @@ from decimal import Decimal
 
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import BINARY, BYTE, DATE, DOUBLE, FLOAT, INT, LONG, SHORT, STRING, TIMESTAMP
-from chronoserve.sql.datetimes import date_of_text, timestamp_of_text
+from chronoserve.sql.time_text import date_of_text, timestamp_of_text
 from chronoserve.sql.intervals import INTERVAL_FORMS, interval_of_text
 from chronoserve.sql.numbers import float32
 from chronoserve.sql.syntax import Literal
 from chronoserve.sql.types import PRECISION_MAX, DecimalType
 
+DIGITS_MAX = 400
+"""Of a number's text: the smallest double has fewer, and Python's own limit would be another kind of error."""
 SUFFIXED = {"l": (LONG, 63), "s": (SHORT, 15), "y": (BYTE, 7)}
 
 
 def number(text: str) -> Literal:
     """``text`` may begin with a minus: Spark reads it as part of the literal."""
+    if len(text) > DIGITS_MAX:
+        raise InvalidRequest(f"a number literal has at most {DIGITS_MAX} characters", field="expression")
     lower = text.lower()
     if lower.endswith("bd"):
         return decimal(lower[:-2])

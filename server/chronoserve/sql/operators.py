@@ -9,7 +9,7 @@ from typing import Any
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import BOOLEAN, DATE, DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, DataType
 from chronoserve.sql.casts import BITS, WRAPS, cast
-from chronoserve.sql.coercion import compared, decimal_for, tightest
+from chronoserve.sql.coercion import common_of, compared, decimal_for, tightest
 from chronoserve.sql.decimal_types import decimal_result
 from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, strict
 from chronoserve.sql.numbers import LONG_MAX, float32, wrap_long
@@ -227,6 +227,9 @@ def positive_sign(name: str, arguments: list[Node]) -> Node:
 def comparable(name: str, left: Node, right: Node) -> tuple[Node, Node]:
     """Both sides in the type in which they are compared."""
     kind = compared(left.type, right.type)
+    if kind is None and name in ("=", "!=", "<=>") and BOOLEAN in (left.type, right.type):
+        kind = right.type if left.type == BOOLEAN else left.type
+        kind = kind if is_numeric(kind) else None
     if kind is None:
         raise mismatch(name, left, right)
     left, right = cast(left, kind), cast(right, kind)
@@ -289,7 +292,7 @@ def null_safe_equal(name: str, arguments: list[Node]) -> Node:
 
 
 def boolean(name: str, node: Node) -> Node:
-    if node.type not in (BOOLEAN, NULL, STRING):
+    if node.type not in (BOOLEAN, NULL):
         raise InvalidRequest(f"{name} takes booleans, not a {spark_name(node.type)}", field="expression")
     return cast(node, BOOLEAN)
 
@@ -332,13 +335,8 @@ def is_null_test(name: str, arguments: list[Node]) -> Node:
 
 def membership(value: Node, options: list[Node]) -> Node:
     """``value in (…)``: null where no option matches and one is null."""
-    kind = value.type
-    for option in options:
-        found = compared(kind, option.type) if kind != option.type else kind
-        if found is None:
-            raise mismatch("in", value, option)
-        kind = found
-    if has_map(kind):
+    kind = common_of([value.type, *(option.type for option in options)])
+    if kind is None or has_map(kind):
         raise mismatch("in", value, options[0])
     value, options = cast(value, kind), [cast(option, kind) for option in options]
     if all(isinstance(option, Constant) for option in options) and not has_floating(kind):

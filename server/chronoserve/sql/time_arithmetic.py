@@ -33,7 +33,7 @@ def time_sum(name: str, left: Node, right: Node) -> Node | None:
 
 def moved_by_interval(name: str, left: Node, interval: Node) -> Node | None:
     sign = 1 if name == "+" else -1
-    if left.type == STRING:
+    if left.type == STRING and name == "+":
         moved = moved_by_interval(name, cast(left, TIMESTAMP), interval)
         return None if moved is None else cast(moved, STRING)
     if type(left.type) is type(interval.type):

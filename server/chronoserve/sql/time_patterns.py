@@ -245,12 +245,19 @@ def text_field(state: Parsed, letter: str) -> bool:
     return True
 
 
-ZONE = re.compile(r"Z(?![a-z])|(?:UTC|GMT|UT)?[+-]\d{1,2}(?::?\d{2})?|UTC|GMT|UT|Z", re.IGNORECASE)
+ZONE_HOURS = {"PST": -8, "PDT": -7, "MST": -7, "MDT": -6, "CST": -6, "CDT": -5, "EST": -5, "EDT": -4, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "JST": 9}
+
+
+def named_offset(text: str) -> int | None:
+    return ZONE_HOURS[text] * MICROS_PER_HOUR if text in ZONE_HOURS else zone_offset(text)
+
+
+ZONE = re.compile(r"[A-Z]{3,4}(?![a-z+-])|Z(?![a-z])|(?:UTC|GMT|UT)?[+-]\d{1,2}(?::?\d{2})?|UTC|GMT|UT|Z", re.IGNORECASE)
 
 
 def zone_field(state: Parsed) -> bool:
     match = ZONE.match(state.text, state.at)
-    offset = zone_offset(match[0].upper()) if match else None
+    offset = named_offset(match[0].upper()) if match else None
     if match is None or offset is None:
         return False
     state.at = match.end()
@@ -273,11 +280,19 @@ def assembled(state: Parsed) -> int | None:
     if "D" in numbers and "M" not in numbers and "d" not in numbers:
         first, last = days_of(year, 1, 1), days_of(year, 12, 31)
         days = first + numbers["D"] - 1 if first is not None and last is not None and 1 <= numbers["D"] <= last - first + 1 else None
+    if "w" in numbers and not {"M", "d", "D"} & numbers.keys():
+        days = first_of_week(year, numbers["w"])
     if days is None or ("E" in numbers and (days + 3) % 7 != numbers["E"] and {"d", "D"} & numbers.keys()):
         return None
     hour = clock_hour(numbers)
     time = hour * MICROS_PER_HOUR + numbers.get("m", 0) * MICROS_PER_MINUTE + numbers.get("s", 0) * MICROS_PER_SECOND
     return days * MICROS_PER_DAY + time + numbers.get("S", 0) * MICROS_PER_MILLI - state.offset
+
+
+def first_of_week(year: int, week: int) -> int | None:
+    """The Sunday that a week begins with; the first week has January 1st."""
+    first = days_of(year, 1, 1)
+    return None if first is None or not 1 <= week <= 53 else first - (first + 4) % 7 + (week - 1) * 7
 
 
 def clock_hour(numbers: dict[str, int]) -> int:
