@@ -170,12 +170,19 @@ def _sink(settings: ResponseLogSettings, puts: _GatewayPuts) -> Sink:
 
 
 async def _make_dataset(gateway: Gateway, settings: KVLogSettings) -> None:
-    """The dataset of the log, where there is none yet. Raises KVError."""
+    """The dataset of the log, where there is none yet.
+
+    Raises:
+        FailedPrecondition: there is one that would keep only the newest row of a key.
+        KVError: it cannot be made.
+    """
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     try:
-        await gateway.describe(settings.dataset, deadline=deadline)
+        (dataset,) = await gateway.describe(settings.dataset, deadline=deadline)
     except UnknownDataset:
-        await gateway.create(settings.dataset, Kind.TIMED, settings.ttl_hours * 3_600_000, deadline=deadline)
+        dataset = await gateway.create(settings.dataset, Kind.TIMED, settings.ttl_hours * 3_600_000, deadline=deadline)
+    if not dataset.timed:
+        raise FailedPrecondition(f"response_log.kv.dataset: {settings.dataset} keeps only the newest row of a key; name a TIMED dataset")
 
 
 def _tracing(settings: TracingSettings | None) -> "Tracing | None":

@@ -133,7 +133,7 @@ class QueuedResponseLog:
 
     async def _more(self) -> None:
         """Wait for rows, then a moment for a batch of them."""
-        if not self.waiting:
+        if not self.waiting and not self._closing.is_set():
             self._arrived.clear()
             await _until(self._arrived, SETTLE_SECONDS)
         if 0 < self.waiting < BATCH_ROWS_MAX:
