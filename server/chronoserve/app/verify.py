@@ -3,10 +3,9 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +15,9 @@ from chronoserve.app.replay.outcome import Outcome, Tally, Verdict
 from chronoserve.app.terminal import Item, Screen, seconds_text
 from chronoserve.model.errors import KVError
 from chronoserve_client import ChronoserveError
+
+if TYPE_CHECKING:
+    from chronoserve.app.replay.worlds import OpenFace
 
 DIFFERENCES_SHOWN_MAX = 20
 """Cases of one file that are shown without --json; all of them are counted."""
@@ -52,16 +54,17 @@ STYLES = {Verdict.EQUAL: "green", Verdict.NOTED: "yellow", Verdict.DIFFERENT: "r
     help='With a URL: what to ask for, one {"name": …, "keys": {…}} a line; - is standard input.',
 )
 @click.option("--group-bys", is_flag=True, help="With a URL: the names are those of group bys.")
-@click.option("--http", "http_url", metavar="URL", help="With a URL: our side is asked over HTTP here, not at --server or --store.")
+@click.option("--http", "http_url", metavar="URL", help="Our side is asked over HTTP here; a recording's puts still go to --server.")
 @click.option("--json", "json_lines", is_flag=True, help="One JSON object a case, then one with the sum.")
 @place_options
 def verify(*, sources: Sequence[str], through: Sequence[str], rows: Any, group_bys: bool, http_url: str | None, json_lines: bool,
            **given: Any) -> None:  # fmt: skip
     """Compare our answers with Chronon's, value by value and type by type.
 
-    A recording is replayed on fresh stores: puts in the order of the file, each request where it stands. Differences that
-    are meant have the number of a note in docs/parity.md. The exit code is 0 only if something was compared and nothing
-    differs without such a note. Records of kinds that are not replayed yet are counted and named, never taken for equal.
+    A recording is replayed on fresh stores: puts in the order of the file, each request where it stands; with --server on
+    whatever that server's store holds, and in its own time. Differences that are meant have the number of a note in
+    docs/parity.md. The exit code is 0 only if something was compared and nothing differs without such a note. Records of
+    kinds that are not replayed yet are counted and named, never taken for equal.
     """
     logs.configure("error")
     screen = Screen(json_lines=json_lines)
@@ -69,13 +72,13 @@ def verify(*, sources: Sequence[str], through: Sequence[str], rows: Any, group_b
     live = [source for source in sources if source.startswith(("http://", "https://"))]
     if live and (len(sources) > 1 or rows is None):
         raise click.UsageError("a feature service is compared by itself, with -f FILE for what to ask it")
-    if not live and (rows is not None or group_bys or http_url):
-        raise click.UsageError("-f, --group-bys and --http belong to a feature service: --against http://…")
+    if not live and (rows is not None or group_bys):
+        raise click.UsageError("-f and --group-bys belong to a feature service: --against http://…")
     try:
         if live:
             done = asyncio.run(_live(screen, live[0], place, http_url, rows, group_bys=group_bys))
         else:
-            done = asyncio.run(_replay_all(screen, [Path(source) for source in sources], list(dict.fromkeys(through))))
+            done = asyncio.run(_replay_all(screen, [Path(source) for source in sources], _ways(through, place, http_url)))
     except (ChronoserveError, KVError) as error:
         screen.fail(error.message, reason=error.reason)
         done = False
@@ -86,15 +89,28 @@ def verify(*, sources: Sequence[str], through: Sequence[str], rows: Any, group_b
 # recordings
 
 
-async def _replay_all(screen: Screen, paths: Sequence[Path], through: Sequence[str]) -> bool:
+def _ways(through: Sequence[str], place: Place, http_url: str | None) -> list[tuple[str, "OpenFace"]]:
+    """Through a running server where one is named, else as ``through`` says. Raises click.UsageError."""
+    from chronoserve.app.replay import ways
+
+    context = click.get_current_context()
+    named = {name for name in ("server", "through") if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if place.store is not None or len(named) > 1 or (http_url is not None and "server" not in named):
+        raise click.UsageError("a recording is replayed --through fresh servers, or through a running --server, over its --http if given")
+    if "server" in named:
+        return [ways.running(place.server, http_url)]
+    return [(way, ways.FRESH[way]) for way in dict.fromkeys(through)]
+
+
+async def _replay_all(screen: Screen, paths: Sequence[Path], ways: Sequence[tuple[str, "OpenFace"]]) -> bool:
     """Whether everything is as it should be."""
     rows: list[Item] = []
     notes: Counter[int] = Counter()
     good = True
-    for way in through:
+    for way, open_face in ways:
         for path in paths:
             began = time.perf_counter()
-            tally = await _replay(screen, path, way)
+            tally = await _replay(screen, path, open_face, singles=way == PROCESS)
             if _nothing_to_ask(tally, way):
                 continue
             rows.append(_sum(path.name, way, tally, time.perf_counter() - began))
@@ -111,24 +127,16 @@ def _nothing_to_ask(tally: Tally, way: str) -> bool:
     return way != PROCESS and not tally.cases and not tally.skipped
 
 
-async def _replay(screen: Screen, path: Path, way: str) -> Tally:
+async def _replay(screen: Screen, path: Path, open_face: "OpenFace", *, singles: bool) -> Tally:
     from chronoserve.app.replay.file import replay
 
     tally = Tally()
     shown = Shown(screen)
-    async with _way(way, path) as open_face:
-        async for outcome in replay(path, open_face, tally.skipped, worlds_only=way != PROCESS):
-            tally.add(outcome)
-            shown.show(outcome)
+    async for outcome in replay(path, open_face, tally.skipped, worlds_only=not singles):
+        tally.add(outcome)
+        shown.show(outcome)
     shown.end()
     return tally
-
-
-def _way(way: str, path: Path) -> "AbstractAsyncContextManager[Callable[[], Awaitable[Any]]]":
-    """What opens a fresh store for each world."""
-    from chronoserve.app.replay import ways
-
-    return ways.WAYS[way](path)
 
 
 class Shown:

@@ -106,7 +106,7 @@ def _single(text: str) -> float:
     return float(single)
 
 
-NUMBERS: Final[Mapping[str, Callable[[str], float]]] = {"float": _single, "double": float}
+NUMBERS: Final[Mapping[str, Callable[[str], float]]] = {"float": _single, "double": float, "number": float}
 
 
 def _maps(expected: Sequence[Sequence[object]], got: Sequence[Sequence[object]], place: str, shape: Shape) -> Iterator[Difference]:

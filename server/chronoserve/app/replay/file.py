@@ -11,6 +11,7 @@ from chronoserve.app.replay.recording import Kind, Single, World, parts, read, r
 from chronoserve.app.replay.singles import Singles
 from chronoserve.app.replay.worlds import OpenFace
 from chronoserve.model.errors import KVError
+from chronoserve_client import ChronoserveError
 
 
 async def replay(path: Path, open_face: OpenFace, skipped: Counter[str], *, worlds_only: bool) -> AsyncIterator[Outcome]:
@@ -39,7 +40,7 @@ async def _world(world: World, open_face: OpenFace, skipped: Counter[str]) -> As
         async for outcome in worlds.replay(world, open_face, skipped):
             answered += 1
             yield outcome
-    except KVError as error:
+    except (KVError, ChronoserveError) as error:
         difference = Difference("", "an answer", error.message)
         for request in requests_of(world)[answered:]:
             yield Outcome(world.name, str(request.get("id")), {"responses": None}, [difference], [None])

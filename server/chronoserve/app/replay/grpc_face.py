@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from chronoserve.app.connection import MESSAGE_BYTES_MAX, Server
 from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response, Tagged, check_boxes
-from chronoserve.app.replay.server import ReplayServer
+from chronoserve.app.replay.server import ReplayServer, ReplayTarget, RunningServer
 from chronoserve.codec.avro import type_of
 from chronoserve.codec.tagged import tag
 from chronoserve.model.boxed import Float
@@ -39,12 +39,7 @@ class GrpcAnswers:
     @asynccontextmanager
     async def to(cls, server: Server) -> "AsyncIterator[GrpcAnswers]":
         """A running server, reached as the command line says."""
-        credentials, options = server.credentials(), [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
-        if credentials is None:
-            channel = grpc.aio.insecure_channel(server.target, options=options)
-        else:
-            channel = grpc.aio.secure_channel(server.target, credentials, options=options)
-        async with channel:
+        async with channel_to(server) as channel:
             yield cls(channel, server.token)
 
     def forget_schemas(self) -> None:
@@ -116,26 +111,40 @@ def _reason(error: status_pb2.Status) -> str:
     return str(error.code)
 
 
+def channel_to(server: Server) -> grpc.aio.Channel:
+    """Not connected yet. Raises click.UsageError where the server's files do not go together."""
+    credentials, options = server.credentials(), [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
+    if credentials is None:
+        return grpc.aio.insecure_channel(server.target, options=options)
+    return grpc.aio.secure_channel(server.target, credentials, options=options)
+
+
 class GrpcFace:
     """A ``Face``."""
 
-    def __init__(self, server: ReplayServer, channel: grpc.aio.Channel) -> None:
-        self._server = server
-        self._channel = channel
-        self._answers = GrpcAnswers(channel)
+    def __init__(self, target: ReplayTarget, server: Server) -> None:
+        self._target = target
+        self._channel = channel_to(server)
+        self._answers = GrpcAnswers(self._channel, server.token)
 
     @classmethod
     async def open(cls) -> "GrpcFace":
-        server = await ReplayServer.start()
-        return cls(server, grpc.aio.insecure_channel(server.address, options=[("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]))
+        """On a server of its own."""
+        target = await ReplayServer.start()
+        return cls(target, Server(target=target.address))
+
+    @classmethod
+    async def at(cls, server: Server) -> "GrpcFace":
+        """On a running server."""
+        return cls(RunningServer(server), server)
 
     async def close(self) -> None:
         await self._channel.close(None)
-        await self._server.stop()
+        await self._target.stop()
 
     async def put(self, puts: Sequence[RecordedPut]) -> None:
         self._answers.forget_schemas()
-        await self._server.put(puts)
+        await self._target.put(puts)
 
     async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
         return await self._answers.fetch(api, requests, guide)

@@ -8,9 +8,10 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from chronoserve.app.connection import Server
 from chronoserve.app.replay.faces import Answers, CannotAsk, RecordedPut, Response, check_boxes
 from chronoserve.app.replay.json_shape import features_as_recorded, from_tagged
-from chronoserve.app.replay.server import ReplayServer
+from chronoserve.app.replay.server import ReplayServer, ReplayTarget, RunningServer
 from chronoserve.codec.avro import type_of
 from chronoserve.codec.tagged import tag
 from chronoserve.model.errors import InvalidRequest
@@ -71,22 +72,29 @@ class FeatureService:
 class HttpFace:
     """A ``Face``."""
 
-    def __init__(self, server: ReplayServer, session: aiohttp.ClientSession) -> None:
-        self._server = server
-        self._session = session
-        self._service = FeatureService(server.http_url, session)
+    def __init__(self, target: ReplayTarget, url: str) -> None:
+        self._target = target
+        self._session = aiohttp.ClientSession()
+        self._service = FeatureService(url, self._session)
 
     @classmethod
     async def open(cls) -> "HttpFace":
-        return cls(await ReplayServer.start(), aiohttp.ClientSession())
+        """On a server of its own."""
+        target = await ReplayServer.start()
+        return cls(target, target.http_url)
+
+    @classmethod
+    async def at(cls, server: Server, url: str) -> "HttpFace":
+        """On a running server, whose HTTP port is at ``url``."""
+        return cls(RunningServer(server), url)
 
     async def close(self) -> None:
         await self._session.close()
-        await self._server.stop()
+        await self._target.stop()
 
     async def put(self, puts: Sequence[RecordedPut]) -> None:
         self._service.forget_schemas()
-        await self._server.put(puts)
+        await self._target.put(puts)
 
     async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
         return await self._service.fetch(api, requests, guide)

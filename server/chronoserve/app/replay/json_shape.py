@@ -12,8 +12,9 @@ Json = Any
 Tagged = Any
 
 NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
-WHOLE = frozenset({"int", "long", "short", "byte"})
-FRACTIONS = frozenset({"float", "double"})
+WHOLE = frozenset({"int", "long", "short", "byte", "integer"})
+FRACTIONS = frozenset({"float", "double", "number"})
+"""``integer`` and ``number`` are boxes of ours: numbers of which nothing more than their JSON is known."""
 
 
 def as_recorded(found: Json, expected: Tagged) -> Tagged:
@@ -29,9 +30,24 @@ def as_recorded(found: Json, expected: Tagged) -> Tagged:
 
 
 def features_as_recorded(found: Mapping[str, Json], expected: Mapping[str, Tagged] | None) -> dict[str, Tagged]:
-    """The same for entries by name; one that the recording lacks is shown as JSON."""
+    """The same for entries by name; one that the recording lacks is what its JSON says."""
     known = expected or {}
-    return {name: as_recorded(value, known[name]) if name in known else _unlike(value) for name, value in found.items()}
+    return {name: as_recorded(value, known[name]) if name in known else natural(value) for name, value in found.items()}
+
+
+def natural(found: Json) -> Tagged:
+    """A JSON value in the tagged form, without anything that tells how wide its numbers were."""
+    match found:
+        case bool() | None | str():
+            return found
+        case int():
+            return {"integer": found}
+        case float():
+            return {"number": repr(found)}
+        case list():
+            return [natural(each) for each in found]
+        case _:
+            return {"map": [[key, natural(value)] for key, value in found.items()]}
 
 
 def _boxed(found: Json, box: str, inner: Any) -> Tagged:

@@ -26,28 +26,29 @@ class LogReader:
         self._recorded: dict[str, _Schemas] = {}
         self._ours: dict[str, _Schemas] = {}
 
+    def learn_recorded(self, recorded: Sequence[Mapping[str, object]]) -> None:
+        """Take the schemas that the recorded log published; whatever becomes of the request that they came with."""
+        for record in recorded:
+            if record["join_name"] == SCHEMA_PUBLISH_EVENT:
+                self._recorded[bytes.fromhex(str(record["key"])).decode()] = _Schemas(bytes.fromhex(str(record["value"])))
+
+    def learn_ours(self, ours: Sequence[LoggedResponse] | None) -> None:
+        """Take those that ours published."""
+        for row in ours or ():
+            if row.control:
+                self._ours[row.key_bytes.decode()] = _Schemas(row.value_bytes)
+
     def differences(self, recorded: Sequence[Mapping[str, object]], ours: Sequence[LoggedResponse] | None) -> Iterator[Difference]:
         """``recorded``: the log records of one request; ``ours``: None where the log cannot be seen, and nothing is compared."""
         if ours is None:
             return
-        expected = [self._recorded_row(record) for record in recorded if not self._published(record)]
-        got = [self._our_row(row) for row in ours if not self._publishes(row)]
+        expected = [self._recorded_row(record) for record in recorded if record["join_name"] != SCHEMA_PUBLISH_EVENT]
+        got = [self._our_row(row) for row in ours if not row.control]
         if len(expected) != len(got):
             yield Difference("log", f"{len(expected)} rows", f"{len(got)} rows")
             return
         for at, (one, other) in enumerate(zip(expected, got, strict=True)):
             yield from entry_differences(one, other, f"log[{at}]")
-
-    def _published(self, record: Mapping[str, object]) -> bool:
-        if record["join_name"] != SCHEMA_PUBLISH_EVENT:
-            return False
-        self._recorded[bytes.fromhex(str(record["key"])).decode()] = _Schemas(bytes.fromhex(str(record["value"])))
-        return True
-
-    def _publishes(self, row: LoggedResponse) -> bool:
-        if row.control:
-            self._ours[row.key_bytes.decode()] = _Schemas(row.value_bytes)
-        return row.control
 
     def _recorded_row(self, record: Mapping[str, object]) -> Fields:
         key, value = (bytes.fromhex(str(record[side])) for side in ("key", "value"))

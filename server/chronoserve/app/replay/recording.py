@@ -83,7 +83,7 @@ def kind_of(record: Record) -> Kind:
         case "upload" | "upload_row":
             return Kind.LATER if "world" in record else Kind.QUICKSTART
         case _:
-            return _BY_KIND.get(str(kind)) or (Kind.LATER if kind in LATER else Kind.UNKNOWN)
+            return _BY_KIND.get(str(kind)) or (Kind.LATER if str(kind) in LATER else Kind.UNKNOWN)
 
 
 def read(path: Path) -> Iterator[Record]:

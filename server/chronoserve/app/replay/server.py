@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
 from chronoserve.app.compose import clock, compose
+from chronoserve.app.connection import Server
 from chronoserve.app.replay.faces import RecordedPut
 from chronoserve.app.replay.handlers import recorded_registry
 from chronoserve.app.replay.memory_face import SETTINGS
@@ -24,6 +26,38 @@ LOOPBACK = "127.0.0.1:0"
 def settings() -> Settings:
     """Those of a world in process, with the layers that a server has around its store."""
     return msgspec.structs.replace(SETTINGS, listen=[LOOPBACK], layers=True)
+
+
+class ReplayTarget(Protocol):
+    """A server that worlds are replayed through."""
+
+    async def put(self, puts: Sequence[RecordedPut]) -> None:
+        """MultiPut. Raises ChronoserveError where one is refused."""
+
+    async def stop(self) -> None: ...
+
+
+class RunningServer:
+    """Somebody's server, with whatever its store holds already; the datasets of a recording are made as they come."""
+
+    def __init__(self, server: Server) -> None:
+        self._client = server.client()
+        self._made: set[str] = set()
+
+    async def put(self, puts: Sequence[RecordedPut]) -> None:
+        for dataset in dict.fromkeys(put.dataset for put in puts):
+            if dataset not in self._made:
+                await self._client.create(dataset)
+                self._made.add(dataset)
+        await _put(self._client, puts)
+
+    async def stop(self) -> None:
+        await self._client.aclose()
+
+
+async def _put(client: AsyncClient, puts: Sequence[RecordedPut]) -> None:
+    for result in await client.multi_put([Put(*put) for put in puts]):
+        result.unwrap()
 
 
 @dataclass(slots=True)
@@ -58,9 +92,7 @@ class ReplayServer:
         return f"http://{self.http.address}"
 
     async def put(self, puts: Sequence[RecordedPut]) -> None:
-        """MultiPut. Raises ChronoserveError where one is refused."""
-        for result in await self.client.multi_put([Put(*put) for put in puts]):
-            result.unwrap()
+        await _put(self.client, puts)
 
     async def stop(self) -> None:
         await self.client.aclose()

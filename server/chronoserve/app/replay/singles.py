@@ -35,11 +35,11 @@ class Singles:
     def outcome(self, single: Single) -> Outcome | None:
         """None for a record that asks for nothing. One that cannot be replayed is a difference."""
         record = single.record
-        if single.kind is Kind.INPUTS:
-            self._expressions.take_inputs(record)
-            return None
         name = _id_of(record)
         try:
+            if single.kind is Kind.INPUTS:
+                self._expressions.take_inputs(record)
+                return None
             answers, differences = self._replays[single.kind](record)
             found = list(differences)
             return Outcome(None, name, answers, found, explained(Case(record), found))

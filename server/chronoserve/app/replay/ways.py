@@ -1,35 +1,20 @@
-"""The ways to replay worlds, by name: each opens a fresh store for every world of one recording."""
+"""The ways to replay worlds: each opens a store, as a rule a fresh one, for every world."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from functools import partial
 
+from chronoserve.app.connection import Server
+from chronoserve.app.replay.grpc_face import GrpcFace
+from chronoserve.app.replay.http_face import HttpFace
 from chronoserve.app.replay.memory_face import MemoryFace
 from chronoserve.app.replay.worlds import OpenFace
 
-Way = Callable[[Path], AbstractAsyncContextManager[OpenFace]]
+PROCESS, GRPC, HTTP = "process", "grpc", "http"
+
+FRESH: Mapping[str, OpenFace] = {PROCESS: MemoryFace.open, GRPC: GrpcFace.open, HTTP: HttpFace.open}
+"""By name: in this process without a server, or through a server for each world."""
 
 
-@asynccontextmanager
-async def in_process(_: Path) -> AsyncIterator[OpenFace]:
-    """No server: the fetcher on a memory store of this process."""
-    yield MemoryFace.open
-
-
-@asynccontextmanager
-async def over_grpc(_: Path) -> AsyncIterator[OpenFace]:
-    """A server for each world, asked by gRPC."""
-    from chronoserve.app.replay.grpc_face import GrpcFace
-
-    yield GrpcFace.open
-
-
-@asynccontextmanager
-async def over_http(_: Path) -> AsyncIterator[OpenFace]:
-    """A server for each world, asked by HTTP as Chronon's service is."""
-    from chronoserve.app.replay.http_face import HttpFace
-
-    yield HttpFace.open
-
-
-WAYS: Mapping[str, Way] = {"process": in_process, "grpc": over_grpc, "http": over_http}
+def running(server: Server, http_url: str | None) -> tuple[str, OpenFace]:
+    """Through a server that runs already, which has to know the recordings' external sources; and the name of that way."""
+    return (GRPC, partial(GrpcFace.at, server)) if http_url is None else (HTTP, partial(HttpFace.at, server, http_url))

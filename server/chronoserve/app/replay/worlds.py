@@ -18,6 +18,7 @@ from chronoserve.codec.tagged import untag
 from chronoserve.model import naming
 from chronoserve.model.errors import InvalidRequest, KVError
 from chronoserve.model.features import FeatureRequest
+from chronoserve_client import ChronoserveError
 
 EXCEPTION = "_exception"
 DAY_MILLIS = 86_400_000
@@ -54,41 +55,57 @@ class _Replay:
         self._kinds = _FeatureKinds()
         self._uploads: dict[str, Record] = {}
         self._logs = LogReader()
+        self._logged = any(record.get("kind") == "log" for record in world.records)
+        """Whether the recording tells what was logged; one that never does was made without a log."""
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
         records = self._world.records
         for at, record in enumerate(records):
-            if record.get("kind") == "request":
-                try:
-                    yield await self._outcome(record, list(_logged_with(record, records[at + 1 :])))
-                except CannotAsk:
-                    self._skipped[UNASKED] += 1
-            elif (put := self._put_of(record)) is not None:
-                self._kinds.learn(put)
-                self._waiting.append(put)
+            if record.get("kind") != "request":
+                if (unreadable := self._take(record)) is not None:
+                    yield unreadable
+                continue
+            try:
+                yield await self._outcome(record, list(_logged_with(record, records[at + 1 :])))
+            except CannotAsk:
+                self._skipped[UNASKED] += 1
+
+    def _take(self, record: Record) -> Outcome | None:
+        """Keep the write that a record stands for, if it does. A record that cannot be read is a difference of its own."""
+        try:
+            put = self._put_of(record)
+        except InvalidRequest as wrong:
+            found = Difference(str(record.get("kind")), "a record that can be read", wrong.message)
+            return Outcome(self._world.name, str(record.get("id")), {}, [found], [None])
+        if put is not None:
+            self._kinds.learn(put)
+            self._waiting.append(put)
+        return None
 
     def _put_of(self, record: Record) -> RecordedPut | None:
         """The write that a record stands for, if any. Raises InvalidRequest where it cannot be read."""
-        make = PUTS.get(record["kind"])
-        if record["kind"] == "upload":
-            self._uploads[record["group_by"]] = record
-        if make is None:
-            return None
+        kind = str(record.get("kind"))
         try:
-            dataset, key, value, millis = make(record, self._uploads)
+            if kind == "upload":
+                self._uploads[record["group_by"]] = record
+            if kind not in PUTS:
+                return None
+            dataset, key, value, millis = PUTS[kind](record, self._uploads)
             return RecordedPut(dataset, key, value, millis, next(self._tokens))
-        except (KeyError, ValueError, TypeError) as wrong:
-            raise InvalidRequest(f"a {record['kind']} of world {self._world.name} cannot be read: {wrong!r}") from wrong
+        except (KeyError, ValueError, TypeError, AttributeError) as wrong:
+            raise InvalidRequest(f"a {kind} of world {self._world.name} cannot be read: {wrong!r}") from wrong
 
     async def _outcome(self, record: Record, logged: Sequence[Record]) -> Outcome:
         name, case_id = self._world.name, str(record.get("id"))
         try:
+            self._logs.learn_recorded(logged)
             answers = await self._ask(record)
-            found = [*self._differences(record, answers), *self._logs.differences(logged, answers.log)]
+            self._logs.learn_ours(answers.log)
+            found = [*self._differences(record, answers), *self._logs.differences(logged, answers.log if self._logged else None)]
             return Outcome(name, case_id, answers.record(), found, explained(Case(record, answers), found))
         except CannotAsk:
             raise
-        except KVError as error:
+        except (KVError, ChronoserveError) as error:
             wrong = error.message
         except (KeyError, ValueError, TypeError, AttributeError) as malformed:
             wrong = f"the record cannot be replayed: {malformed!r}"
@@ -108,6 +125,8 @@ class _Replay:
             if recorded_error is None or answers.call_error is None:
                 yield Difference("call_error", recorded_error or ABSENT, answers.call_error or ABSENT)
             return
+        if len(record["responses"]) != len(record["requests"]) - sum(expected is None for expected in aligned(record)):
+            yield Difference("responses", f"{len(record['responses'])} responses", f"{len(record['requests'])} requests")
         for at, expected in enumerate(aligned(record)):
             place = f"responses[{at}]"
             got = answers.responses[at] if at < len(answers.responses) else None
@@ -154,7 +173,7 @@ def _request(record: Record) -> FeatureRequest:
 
 def _logged_with(request: Record, following: Iterable[Record]) -> Iterator[Record]:
     for record in following:
-        if record.get("kind") != "log" or record.get("request") != request["id"]:
+        if record.get("kind") != "log" or record.get("request") != request.get("id"):
             return
         yield record
 
