@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench import features as fetching
 from bench import servers
 from bench.bars import SIZES, Bar
 from bench.grid import Point, Sample, Samples, middle, unary
@@ -29,6 +30,7 @@ class Report:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     samples: Samples = field(default_factory=dict)
     bars: list[Bar] = field(default_factory=list)
+    features: fetching.Features | None = None
     ghz: list[GhzRun] = field(default_factory=list)
     overload: Overload | None = None
     restarts: Restarts | None = None
@@ -46,6 +48,7 @@ def _row(point: Point, sample: Sample) -> tuple[str, ...]:
 
 COLUMNS = ("call", "callers", "server", "CPU µs a call", "calls a CPU second", "p50 ms", "p99 ms")
 GHZ_COLUMNS = ("server", "calls", "CPU µs a call", "p50 ms", "p99 ms")
+FEATURES_TITLE = "FetchJoins from the memory store, CPU µs a row; the JVM's recorded figures carried by the Go peer's MultiGet of 10"
 BAR_COLUMNS = ("figure", "measured", "bar", "")
 
 
@@ -67,6 +70,7 @@ def _bar_rows(bars: Sequence[Bar]) -> list[tuple[str, ...]]:
 def _tables(report: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     tables = [
         ("Closed loop, values of 200 B, medians", COLUMNS, _rows(report.samples)),
+        (FEATURES_TITLE, fetching.COLUMNS, fetching.rows(report.features) if report.features else []),
         ("ghz through reflection, MultiGet of 10", GHZ_COLUMNS, _ghz_rows(report.ghz)),
         ("Bars", BAR_COLUMNS, _bar_rows(report.bars)),
     ]
@@ -103,6 +107,7 @@ def as_json(report: Report) -> str:
             {**asdict(point), "median": asdict(middle(rounds)), "rounds": [asdict(each) for each in rounds]}
             for point, rounds in sorted(report.samples.items())
         ],
+        "features": asdict(report.features) if report.features else None,
         "ghz": [asdict(run) for run in report.ghz],
         "overload": asdict(report.overload) if report.overload else None,
         "restarts": asdict(report.restarts) if report.restarts else None,

@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import bars, dataset, grid, machine, report, servers, tools, trials
+from bench import bars, dataset, features, grid, machine, report, servers, tools, trials
 from bench.client import LoadClient
 from bench.report import Report
 
-GHZ, OVERLOAD, RESTARTS = "ghz", "overload", "restarts"
-EXPERIMENTS = (*bars.COMPARISONS, GHZ, OVERLOAD, RESTARTS)
+FEATURES, GHZ, OVERLOAD, RESTARTS = "features", "ghz", "overload", "restarts"
+EXPERIMENTS = (*bars.COMPARISONS, FEATURES, GHZ, OVERLOAD, RESTARTS)
 
 PIPE_COLUMNS = 140
 """Width of the tables where no terminal sets one."""
@@ -55,6 +55,8 @@ class Bench:
         try:
             dataset.load_peers(redis.port)
             self._closed_loops(fleet, client)
+            if FEATURES in self._settings.experiments:
+                self._features(features.Trial(fleet, redis.url, client, directory, self._tell))
             self._ghz(fleet, directory)
             fleet.release()
             self._trials(fleet, client)
@@ -67,6 +69,10 @@ class Bench:
         points = [point for name in names for point in bars.COMPARISONS[name].points]
         self.report.samples = grid.run(fleet, client, points, rounds=self._settings.rounds, seconds=self._settings.seconds, tell=self._tell)
         self.report.bars += bars.judge(names, self.report.samples)
+
+    def _features(self, trial: features.Trial) -> None:
+        found = self.report.features = trial.run(self._settings.rounds, self._settings.seconds)
+        self.report.bars += features.judge(found)
 
     def _ghz(self, fleet: servers.Fleet, directory: Path) -> None:
         if GHZ in self._settings.experiments:

@@ -47,7 +47,7 @@ func (c *caller) unary(over context.Context) {
 		asked, got := c.next()
 		started := time.Now()
 		ctx, cancel := c.settings.untilDeadline(started)
-		err := c.connection.Invoke(ctx, unaryMethod, asked.body, got, grpc.WaitForReady(c.settings.waitForReady))
+		err := c.connection.Invoke(ctx, c.settings.method, asked.body, got, grpc.WaitForReady(c.settings.waitForReady))
 		cancel()
 		if err != nil {
 			c.seen.failed(err)

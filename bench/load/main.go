@@ -5,6 +5,8 @@
 //	-mode stream  closed loop of messages on one open StreamMultiGet for each caller
 //	-mode open    MultiGet at -rate whatever the answers, with health checks beside it
 //
+// With -questions a closed loop asks what a file holds of any unary method: -method names it.
+//
 // No call is ever repeated, as a retry policy would do. SIGINT and SIGTERM end a run early and in order.
 package main
 
@@ -55,6 +57,8 @@ type settings struct {
 	underWayMax  int
 	seed         uint64
 	check        bool
+	method       string
+	questions    string
 }
 
 func parse() (*settings, error) {
@@ -75,6 +79,8 @@ func parse() (*settings, error) {
 	flag.IntVar(&s.underWayMax, "under-way-max", 20_000, "calls under way at most in the open loop; those due beyond it are held")
 	flag.Uint64Var(&s.seed, "seed", 1, "of the keys asked for")
 	flag.BoolVar(&s.check, "check", true, "compare answers with what the store holds; a closed loop only")
+	flag.StringVar(&s.method, "method", unaryMethod, "method of the unary closed loop, with its service")
+	flag.StringVar(&s.questions, "questions", "", "file of requests with their answers, for the unary closed loop; see file.go")
 	flag.Parse()
 	if s.mode != modeUnary && s.mode != modeStream && s.mode != modeOpen {
 		return nil, fmt.Errorf("unknown mode %q: take %s, %s or %s", s.mode, modeUnary, modeStream, modeOpen)
@@ -129,7 +135,10 @@ func run(s *settings) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	questions := newCatalogue(s.dataset, s.keys, s.keySpace, s.valueBytes, s.missShare, newRandom(s.seed))
+	questions, err := s.catalogue()
+	if err != nil {
+		return nil, err
+	}
 	over, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	over, cancel := context.WithTimeout(over, s.duration)
