@@ -1,6 +1,7 @@
 """What every operation does to the values of one column (spec/aggregation-and-codecs.md §5)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from chronoserve.model.errors import InvalidRequest
@@ -27,6 +28,12 @@ class Aggregator(ABC):
 
     @abstractmethod
     def update(self, ir: Any, value: Any, ts: int) -> Any: ...
+
+    def update_all(self, ir: Any, values: Sequence[Any], times: Sequence[int]) -> Any:
+        """As ``update`` with each of ``values`` in order; ``times`` go with them."""
+        for value, ts in zip(values, times, strict=True):
+            ir = self.update(ir, value, ts)
+        return ir
 
     @abstractmethod
     def merge(self, ir: Any, other: Any) -> Any: ...

@@ -1,16 +1,18 @@
 """What an upload stores for a key of a TEMPORAL group by (spec/aggregation-and-codecs.md §8)."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from chronoserve.aggregate import parts
+from chronoserve.aggregate.columns import Row
 from chronoserve.aggregate.moments import VARIANCE_IR
 from chronoserve.aggregate.numbers import AVERAGE_IR
 from chronoserve.aggregate.rows import RowAggregator
 from chronoserve.aggregate.timed import EPOCH_MILLIS
-from chronoserve.model.confs import Aggregation
+from chronoserve.model.confs import UNBOUNDED, Aggregation, Window
 from chronoserve.model.errors import CorruptValue
 from chronoserve.model.types import BOOLEAN, LONG, DataType, Field, ListType, MapType, StructType
 
@@ -66,6 +68,100 @@ def _ascending(starts: tuple[int | None, ...]) -> bool:
     if None in starts:
         raise CorruptValue("a hop of a batch IR has no start")
     return all(a <= b for a, b in pairwise(starts))  # type: ignore[operator]  # no None among them
+
+
+class BatchIrBuilder:
+    """Builds the IR of one key from its rows, in the order in which they come (§8). ``batch_end``: epoch milliseconds.
+
+    Raises:
+        InvalidRequest: a column is missing from ``input_type``, or a combination is one that Chronon refuses.
+        Unsupported: an operation needs a library that is not installed.
+    """
+
+    def __init__(self, plan: "BatchPlan", batch_end: int) -> None:
+        self._plan = plan
+        self._batch_end = batch_end
+        self.collapsed = plan.windowed.init()
+        self.hops: list[dict[int, list[Any]]] = [{} for _ in parts.HOP_SIZES]
+
+    def add(self, row: Row, ts: int) -> None:
+        """One row of ``input_type`` and its epoch milliseconds; rows of no window are passed over."""
+        self.add_all([row], [ts])
+
+    def add_all(self, rows: Sequence[Row], times: Sequence[int]) -> None:
+        """Many rows at once, which is much faster; the result is the same."""
+        self._add_collapsed(rows, times)
+        for hops_at, (hop, bases) in enumerate(zip(parts.HOP_SIZES, self._plan.bases, strict=True)):
+            for windows, columns in bases.items():
+                by_start = self._tails(rows, times, windows, hop)
+                for start, (own, own_times) in by_start.items():
+                    irs = self.hops[hops_at].setdefault(start, [None] * len(self._plan.base.columns))
+                    for i in columns:
+                        irs[i] = self._plan.base.columns[i].update_all(irs[i], own, own_times)
+
+    def merge(self, other: "BatchIrBuilder") -> None:
+        """Takes in what another builder of the same plan has, after its own; the other stays as it is."""
+        self._plan.windowed.merge(self.collapsed, other.collapsed)
+        for own, others in zip(self.hops, other.hops, strict=True):
+            for start, irs in others.items():
+                own[start] = self._plan.base.merge(own.get(start, self._plan.base.init()), irs)
+
+    def stored(self) -> tuple[Any, ...]:
+        """The record to encode with ``BatchPlan.type``."""
+        base = self._plan.base
+        hops = [[(*base.stored(irs), start) for start, irs in sorted(hops.items())] for hops in self.hops]
+        return self._plan.windowed.stored(self.collapsed), hops
+
+    def _add_collapsed(self, rows: Sequence[Row], times: Sequence[int]) -> None:
+        for window, columns in self._plan.collapsed.items():
+            start = self._batch_end - window.millis
+            newest = [i for i, ts in enumerate(times) if start < ts < self._batch_end and ts >= start + parts.TAIL_BUFFER]
+            own, own_times = [rows[i] for i in newest], [times[i] for i in newest]
+            for i in columns:
+                self.collapsed[i] = self._plan.windowed.columns[i].update_all(self.collapsed[i], own, own_times)
+
+    def _tails(
+        self, rows: Sequence[Row], times: Sequence[int], windows: frozenset[Window], hop: int
+    ) -> dict[int, tuple[list[Row], list[int]]]:
+        """Rows by the start of their hop, each once however many windows have it in their tail."""
+        starts = [self._batch_end - window.millis for window in windows]
+        found: dict[int, tuple[list[Row], list[int]]] = {}
+        for row, ts in zip(rows, times, strict=True):
+            if ts < self._batch_end and any(start < ts < start + parts.TAIL_BUFFER for start in starts):
+                own, own_times = found.setdefault(parts.floor(ts, hop), ([], []))
+                own.append(row)
+                own_times.append(ts)
+        return found
+
+
+class BatchPlan:
+    """What builders of one group by share. ``type``: that of the stored record."""
+
+    def __init__(self, clean_name: str, aggregations: Iterable[Aggregation], input_type: StructType) -> None:
+        aggregations = tuple(aggregations)
+        self.windowed = RowAggregator(parts.windowed(aggregations), input_type)
+        self.base = RowAggregator(parts.base(aggregations), input_type)
+        self.type = record_type(clean_name, self.windowed.ir_type, self.base.ir_type)
+        self.collapsed: dict[Window, list[int]] = defaultdict(list)
+        """Columns by their window."""
+        windows: list[list[set[Window]]] = [[set() for _ in self.base.columns] for _ in parts.HOP_SIZES]
+        for i, (part, base) in enumerate(zip(self.windowed.parts, parts.base_of_windowed(aggregations), strict=True)):
+            window = part.window or UNBOUNDED
+            self.collapsed[window].append(i)
+            windows[parts.HOP_SIZES.index(parts.tail_hop(window))][base].add(window)
+        self.bases: list[dict[frozenset[Window], list[int]]] = [_grouped(of_size) for of_size in windows]
+        """For each hop size, base columns by the windows that have tails of such hops."""
+
+    def builder(self, batch_end: int) -> BatchIrBuilder:
+        return BatchIrBuilder(self, batch_end)
+
+
+def _grouped(of_size: list[set[Window]]) -> dict[frozenset[Window], list[int]]:
+    grouped: dict[frozenset[Window], list[int]] = defaultdict(list)
+    for base, windows in enumerate(of_size):
+        if windows:
+            grouped[frozenset(windows)].append(base)
+    return grouped
 
 
 def check_hops(batch: BatchIr, data_type: DataType) -> None:

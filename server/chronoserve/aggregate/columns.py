@@ -48,6 +48,12 @@ class Column(ABC):
     @abstractmethod
     def update(self, ir: Any, row: Row, ts: int) -> Any: ...
 
+    def update_all(self, ir: Any, rows: Sequence[Row], times: Sequence[int]) -> Any:
+        """As ``update`` with each of ``rows`` in order; ``times`` go with them."""
+        for row, ts in zip(rows, times, strict=True):
+            ir = self.update(ir, row, ts)
+        return ir
+
     @abstractmethod
     def delete(self, ir: Any, row: Row, ts: int) -> Any:
         """Takes a row back; operations that cannot take values back ignore it, or raise InvalidRequest in maps and lists."""
@@ -87,6 +93,14 @@ class Direct(Column):
         for value in self.values(row):
             ir = self.aggregator.prepare(value, ts) if ir is None else self.aggregator.update(ir, value, ts)
         return ir
+
+    def update_all(self, ir: Any, rows: Sequence[Row], times: Sequence[int]) -> Any:
+        pairs = [(value, ts) for row, ts in zip(rows, times, strict=True) for value in self.values(row)]
+        if not pairs:
+            return ir
+        if ir is None:
+            ir, pairs = self.aggregator.prepare(*pairs[0]), pairs[1:]
+        return self.aggregator.update_all(ir, [value for value, _ in pairs], [ts for _, ts in pairs])
 
     def delete(self, ir: Any, row: Row, ts: int) -> Any:
         if self.aggregator.deletable:

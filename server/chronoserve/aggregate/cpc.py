@@ -34,7 +34,7 @@ class ApproxUniqueCount(Aggregator):
         return self._add(self._sketch(self._lg_k), value)
 
     def update(self, ir: Any, value: Any, ts: int) -> Any:
-        return self._add(self.clone(ir) if isinstance(ir, bytes) else ir, value)
+        return self._add(self._united([ir]) if isinstance(ir, bytes) else ir, value)
 
     def of_all(self, values: Iterable[Any]) -> Any:
         """The sketch of many values."""
@@ -47,10 +47,8 @@ class ApproxUniqueCount(Aggregator):
         return self.merge_all([ir, other])
 
     def merge_all(self, irs: list[Any]) -> Any:
-        union = self._union(self._lg_k)
-        for ir in irs:
-            union.update(self._parsed(ir) if isinstance(ir, bytes) else ir)
-        return union.get_result()
+        sketch = self._united(irs)
+        return cpc_image.empty(self._lg_k) if sketch.is_empty() else sketch  # Java's empty union has another image than the library's
 
     def clone(self, ir: Any) -> Any:
         return self.merge_all([ir])
@@ -59,9 +57,13 @@ class ApproxUniqueCount(Aggregator):
         return int((self._parsed(ir) if isinstance(ir, bytes) else ir).get_estimate())
 
     def stored(self, ir: Any) -> bytes:
-        if isinstance(ir, bytes):
-            return ir
-        return cpc_image.empty(self._lg_k) if ir.is_empty() else bytes(ir.serialize())
+        return ir if isinstance(ir, bytes) else bytes(ir.serialize())
+
+    def _united(self, irs: list[Any]) -> Any:
+        union = self._union(self._lg_k)
+        for ir in irs:
+            union.update(self._parsed(ir) if isinstance(ir, bytes) else ir)
+        return union.get_result()
 
     def _add_long(self, sketch: Any, value: int) -> Any:
         sketch.update(value & 0xFFFFFFFFFFFFFFFF)  # a negative number would pick another overload, and another hash
@@ -77,7 +79,7 @@ class ApproxUniqueCount(Aggregator):
         try:
             sketch.update(value.decode())
         except UnicodeDecodeError:
-            return self.merge_all([sketch, self._sketch.deserialize(cpc_image.singleton(value, self._lg_k))])
+            return self._united([sketch, self._sketch.deserialize(cpc_image.singleton(value, self._lg_k))])
         return sketch
 
     def _parsed(self, image: bytes) -> Any:

@@ -7,14 +7,13 @@ it cannot do in that way, as ties that a heap decides, it hands to the aggregato
 that start at the same row share a head. IRs arrive as they are stored.
 """
 
-import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from itertools import chain, pairwise
 from math import copysign, isnan
-from operator import add, itemgetter
+from operator import itemgetter
 from typing import Any
 
 from chronoserve.aggregate.aggregator import Aggregator
@@ -23,10 +22,9 @@ from chronoserve.aggregate.cpc import ApproxUniqueCount
 from chronoserve.aggregate.extremes import FloatMax, FloatMin, Max, Min, StringMax, StringMin
 from chronoserve.aggregate.heaps import Ranked, TimedHeap
 from chronoserve.aggregate.moments import Variance
-from chronoserve.aggregate.numbers import Average, Count, DoubleSum, LongSum, int32, long, quotient
+from chronoserve.aggregate.numbers import Average, Count, DoubleSum, LongSum, added, int32, long, quotient
 from chronoserve.aggregate.timed import First, Last
 from chronoserve.aggregate.uniques import UniqueCount
-from chronoserve.model.boxed import INT_MAX
 from chronoserve.model.types import DOUBLE, FLOAT, STRING
 
 Values = list[Any]
@@ -35,14 +33,6 @@ Irs = Sequence[Any]
 """Stored IRs in the order in which they are merged, None where a hop or tile has none for the column."""
 
 _time = itemgetter(0)
-
-
-def _added(numbers: Iterable[float], start: float) -> float:
-    return reduce(add, numbers, start)
-
-
-added: Callable[[Iterable[float], float], float] = sum if sys.version_info < (3, 12) else _added
-"""The sum from left to right, as the JVM forms it. From 3.12 on ``sum`` compensates for rounding, and so differs from it."""
 
 
 class Fold(ABC):
@@ -142,22 +132,11 @@ class VarianceFold(Fold):
         if head and ir is None:
             ir, head = aggregator.prepare(head[0], 0), head[1:]
         if ir is not None and head:
-            ir = self._updated(ir, head)
+            ir = aggregator.update_all(ir, head, ())
         for other in irs:
             if other is not None:
                 ir = other if ir is None else aggregator.merge(ir, other)
         return None if ir is None else aggregator.finalize(ir)
-
-    def _updated(self, ir: tuple[int, float, float], values: Values) -> tuple[int, float, float]:
-        count, mean, m2 = ir
-        if not 0 <= count <= INT_MAX - len(values):
-            return reduce(lambda ir, value: self._aggregator.update(ir, value, 0), values, ir)
-        for value in values:
-            count += 1
-            delta = value - mean
-            mean += delta / count
-            m2 += delta * (value - mean)
-        return count, mean, m2
 
 
 class ExtremeFold(Fold):
@@ -227,7 +206,7 @@ class LastFold(Fold):
 
 
 class _HeapFold(PlainFold):
-    """``head`` keeps what the aggregator would need as well, should the heap itself have to decide."""
+    """Of heaps that this k made. ``head`` keeps what the aggregator needs, should the heap itself have to decide."""
 
     def __init__(self, aggregator: TimedHeap | Ranked) -> None:
         super().__init__(aggregator)
@@ -239,9 +218,6 @@ class _HeapFold(PlainFold):
 
     def _plainly(self, head: Any, collapsed: Any, irs: Irs) -> Any:
         return super().tail(super().head(*head), collapsed, irs)
-
-    def _overlong(self, lists: Iterable[Values]) -> bool:
-        return any(len(stored) > self._k for stored in lists)
 
 
 class TimedHeapFold(_HeapFold):
@@ -257,7 +233,7 @@ class TimedHeapFold(_HeapFold):
         candidates = list(zip(times[start:end], values[start:end], strict=True))
         candidates.extend(chain.from_iterable(stored))
         candidates.sort(key=_time, reverse=self._descending)
-        if self._overlong(stored) or _tied(candidates[: k + 1]):
+        if _tied(candidates[: k + 1]):
             return self._plainly(head, collapsed, irs)
         return [value for _, value in candidates[:k]]
 
@@ -277,7 +253,7 @@ class RankedFold(_HeapFold):
             return None
         candidates = values[at:]
         candidates.extend(chain.from_iterable(stored))
-        if self._overlong(stored) or self._undecided(candidates):
+        if self._undecided(candidates):
             return self._plainly(head, collapsed, irs)
         candidates.sort(reverse=self._descending)
         return candidates[: self._k]

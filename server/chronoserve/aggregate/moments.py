@@ -1,10 +1,13 @@
 """VARIANCE, SKEW, KURTOSIS: central moments in one pass, with the formulas of §5.1, operation by operation."""
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 from math import inf, nan, sqrt
 
 from chronoserve.aggregate.aggregator import Aggregator
 from chronoserve.aggregate.numbers import int32, quotient
+from chronoserve.model.boxed import INT_MAX
 from chronoserve.model.errors import CorruptValue
 from chronoserve.model.types import DOUBLE, INT, Field, ListType, StructType
 
@@ -31,6 +34,17 @@ class Variance(Aggregator):
         delta = value - mean
         mean += quotient(delta, count)
         return count, mean, m2 + delta * (value - mean)
+
+    def update_all(self, ir: VarianceIr, values: Sequence[float], times: Sequence[int]) -> VarianceIr:
+        count, mean, m2 = ir
+        if not 0 <= count <= INT_MAX - len(values):
+            return reduce(lambda ir, value: self.update(ir, value, 0), values, ir)
+        for value in values:
+            count += 1
+            delta = value - mean
+            mean += delta / count
+            m2 += delta * (value - mean)
+        return count, mean, m2
 
     def merge(self, ir: VarianceIr, other: VarianceIr) -> VarianceIr:
         count_a, mean_a, m2_a = ir

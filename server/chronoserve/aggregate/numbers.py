@@ -1,6 +1,10 @@
 """COUNT, SUM, AVERAGE: the operations that can take values back."""
 
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from math import copysign, inf, isnan, nan
+from operator import add
 from typing import Any, ClassVar
 
 from chronoserve.aggregate.aggregator import Aggregator
@@ -21,6 +25,14 @@ def int32(number: int) -> int:
     return number if -0x80000000 <= number <= 0x7FFFFFFF else ((number + 0x80000000) & 0xFFFFFFFF) - 0x80000000
 
 
+def _added(numbers: Iterable[float], start: float) -> float:
+    return reduce(add, numbers, start)
+
+
+added: Callable[[Iterable[float], float], float] = sum if sys.version_info < (3, 12) else _added
+"""The sum from left to right, as the JVM forms it. From 3.12 on ``sum`` compensates for rounding, and so differs from it."""
+
+
 class Count(Aggregator):
     ir_type = LONG
     output_type = LONG
@@ -31,6 +43,9 @@ class Count(Aggregator):
 
     def update(self, ir: int, value: Any, ts: int) -> int:
         return long(ir + 1)
+
+    def update_all(self, ir: int, values: Sequence[Any], times: Sequence[int]) -> int:
+        return long(ir + len(values))
 
     def delete(self, ir: int, value: Any, ts: int) -> int:
         return long(ir - 1)
@@ -55,6 +70,9 @@ class LongSum(Aggregator):
     def update(self, ir: int, value: int, ts: int) -> int:
         return long(ir + value)
 
+    def update_all(self, ir: int, values: Sequence[int], times: Sequence[int]) -> int:
+        return long(sum(values, ir))
+
     def delete(self, ir: int, value: int, ts: int) -> int:
         return long(ir - value)
 
@@ -75,6 +93,9 @@ class DoubleSum(Aggregator):
 
     def update(self, ir: float, value: float, ts: int) -> float:
         return ir + value
+
+    def update_all(self, ir: float, values: Sequence[float], times: Sequence[int]) -> float:
+        return added(values, ir)
 
     def delete(self, ir: float, value: float, ts: int) -> float:
         return ir - value
@@ -98,6 +119,9 @@ class Average(Aggregator):
 
     def update(self, ir: tuple[float, int], value: float, ts: int) -> tuple[float, int]:
         return ir[0] + value, int32(ir[1] + 1)
+
+    def update_all(self, ir: tuple[float, int], values: Sequence[float], times: Sequence[int]) -> tuple[float, int]:
+        return added(values, ir[0]), int32(ir[1] + len(values))
 
     def delete(self, ir: tuple[float, int], value: float, ts: int) -> tuple[float, int]:
         return ir[0] - value, int32(ir[1] - 1)

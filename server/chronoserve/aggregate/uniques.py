@@ -1,5 +1,6 @@
 """UNIQUE_COUNT and BOUNDED_UNIQUE_COUNT: sets of values (§5.4)."""
 
+from collections.abc import Sequence
 from math import copysign, isnan, nan
 from typing import Any, ClassVar
 
@@ -60,6 +61,10 @@ class UniqueCount(Aggregator):
 
     def update(self, ir: set[Any], value: Any, ts: int) -> set[Any]:
         ir.add(self._members.of(value))
+        return ir
+
+    def update_all(self, ir: set[Any], values: Sequence[Any], times: Sequence[int]) -> set[Any]:
+        ir.update(values if self.exact else map(distinct_float, values))
         return ir
 
     def merge(self, ir: set[Any], other: set[Any]) -> set[Any]:

@@ -124,7 +124,9 @@ def test_values_that_make_the_jvm_fail_are_refused_when_they_come() -> None:
         ir = aggregator.init()
         if recorded.operation is Operation.HISTOGRAM:
             value: Any = 7
-            value = [value] if "list" in recorded.record["input_type"] else {"k": value} if "map" in recorded.record["input_type"] else value
+            value = (
+                [value] if "list" in recorded.record["input_type"] else {"k": value} if "map" in recorded.record["input_type"] else value
+            )
             with pytest.raises(InvalidRequest):
                 aggregator.update(ir, (value, "p"), 0)
         else:
