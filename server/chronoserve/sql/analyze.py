@@ -168,5 +168,3 @@ def refusal(name: str) -> Exception:
     if name in REFUSED:
         return Unsupported(f"{name}(…) {REFUSED[name]}")
     return Unsupported(f"the function {name} is not supported: docs/reference/derivations.md lists what is")
-
-

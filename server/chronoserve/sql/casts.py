@@ -25,10 +25,10 @@ from chronoserve.model.types import (
 )
 from chronoserve.sql import numbers
 from chronoserve.sql.datetimes import MICROS_PER_DAY, MICROS_PER_SECOND
-from chronoserve.sql.time_text import TRIMMED, date_of_text, date_text, timestamp_of_text, timestamp_text
 from chronoserve.sql.decimals import fitting, java_text, of_double
 from chronoserve.sql.interval_text import interval_caster
 from chronoserve.sql.nodes import Node, strict
+from chronoserve.sql.time_text import TRIMMED, date_of_text, date_text, timestamp_of_text, timestamp_text
 from chronoserve.sql.types import (
     INTEGRAL_ORDER,
     NULL,

@@ -5,7 +5,20 @@ string with a number compares doubles (dates and timestamps are parsed); branche
 like become strings where one is a string.
 """
 
-from chronoserve.model.types import BINARY, BOOLEAN, DATE, DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, DataType, Field, ListType, MapType, StructType
+from chronoserve.model.types import (
+    BINARY,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    FLOAT,
+    STRING,
+    TIMESTAMP,
+    DataType,
+    Field,
+    ListType,
+    MapType,
+    StructType,
+)
 from chronoserve.sql.types import (
     INTEGRAL_ORDER,
     NULL,

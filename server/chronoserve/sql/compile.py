@@ -55,9 +55,7 @@ def expression(text: str, inputs: StructType, *, dialect: str = DIALECT, name: s
     return Compiled(chronon_type(name, node.type), spark_name(node.type), final)
 
 
-def select(
-    expressions: Sequence[tuple[str, str]], inputs: StructType, *, wheres: Sequence[str] = (), dialect: str = DIALECT
-) -> Projection:
+def select(expressions: Sequence[tuple[str, str]], inputs: StructType, *, wheres: Sequence[str] = (), dialect: str = DIALECT) -> Projection:
     """``(name, expression)`` pairs over ``inputs``; what several have in common is evaluated once a row.
 
     ``wheres``: conditions, all of which a row must meet. They see the input's columns and, first, the selected ones, as

@@ -20,7 +20,9 @@ def fitting(target: DecimalType, rounding: str = ROUND_HALF_UP) -> Callable[[Dec
             scaled = number.quantize(unit, rounding=rounding, context=EXACT)
         except InvalidOperation:
             return None
-        return scaled if -limit < scaled < limit else None
+        if not -limit < scaled < limit:
+            return None
+        return scaled if scaled else scaled.copy_abs()  # a decimal has no -0.0
 
     return fit
 

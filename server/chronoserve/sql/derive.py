@@ -3,6 +3,7 @@
 import enum
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from chronoserve.model.confs import Derivation
@@ -37,7 +38,12 @@ def day_text(ts: int) -> str:
     """
     if ts < 0:
         raise DerivationFailed("a time before 1970 has no ds: ask for a later one")
-    year, month, day = day_of(ts // MILLIS_PER_DAY)
+    return text_of_day(ts // MILLIS_PER_DAY)
+
+
+@lru_cache(maxsize=256)
+def text_of_day(days: int) -> str:
+    year, month, day = day_of(days)
     return f"{year:04d}-{month:02d}-{day:02d}"[:10]
 
 
@@ -64,6 +70,7 @@ class Derivations:
         self.kind = kind_of(listed)
         self.inputs = StructType("all", (*key_type.fields, *base_type.fields, *TIME_FIELDS))
         self.base_type = base_type
+        self.ordinary = frozenset(name for name in base_type.names if not name.endswith(EXCEPTION))
         self.failure: KVError | None = None
         self.plan: SqlPlan | None = None
         if self.kind is Kind.SQL:
@@ -130,7 +137,7 @@ class Derivations:
             derived = dict(values)
         derived.pop("ts", None)
         derived.pop("ds", None)
-        return derived if self.kind is Kind.NONE else reintroduced(derived, values)
+        return derived if self.kind is Kind.NONE or self.ordinary.issuperset(values) else reintroduced(derived, values)
 
     def fall_back(self, keys: Mapping[str, Any], base: Mapping[str, Any] | None) -> Features:
         """What is left when ``apply`` failed: the renames, on the actual base and without ``ts`` and ``ds``.
@@ -190,7 +197,9 @@ class SqlPlan:
 
     def __init__(self, expressions: Sequence[tuple[str, str]], inputs: StructType, typed: frozenset[str]) -> None:
         analysis, nodes = planned(expressions, inputs)
-        self.type = StructType("", tuple(Field(name, chronon_type(name, node.type)) for (name, _), node in zip(expressions, nodes, strict=True)))
+        self.type = StructType(
+            "", tuple(Field(name, chronon_type(name, node.type)) for (name, _), node in zip(expressions, nodes, strict=True))
+        )
         last = {name: node for (name, _), node in zip(expressions, nodes, strict=True)}
         computed = {name: node for name, node in last.items() if not isinstance(node, Column)}
         self.names = tuple(computed)
@@ -199,7 +208,8 @@ class SqlPlan:
         self.row_names = tuple(inputs.fields[index].name for index in positions)
         weaver = Weaver(list(computed.values()), len(positions), analysis.variables, positions)
         self.run = with_cells(weaver, projected([converted(weaver, node) for node in computed.values()], []))
-        self.copies = tuple((name, node.name) for name, node in last.items() if isinstance(node, Column))
+        copies = {name: node.name for name, node in last.items() if isinstance(node, Column)}
+        self.copied, self.copied_from = tuple(copies), tuple(copies.values())
         self.structs = tuple(
             (name, convert) for name, node in last.items() if isinstance(node, Column) and (convert := converter(node.type)) is not None
         )
@@ -219,10 +229,10 @@ class SqlPlan:
             if name in known:
                 known[name] = coerce(known[name])
         get = known.get
-        derived = {name: get(source) for name, source in self.copies}
+        derived = dict(zip(self.copied, map(get, self.copied_from), strict=True))
         for name, convert in self.structs:
             derived[name] = convert(derived[name])
-        derived.update(zip(self.names, self.run([get(name) for name in self.row_names]), strict=True))
+        derived.update(zip(self.names, self.run(list(map(get, self.row_names))), strict=True))
         return derived
 
 

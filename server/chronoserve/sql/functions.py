@@ -40,15 +40,11 @@ GROUPS: tuple[tuple[str, tuple[Function, ...]], ...] = (
 )
 FUNCTIONS: dict[str, Function] = {function.name: function for function in chain.from_iterable(group for _, group in GROUPS)}
 
-AGGREGATES = """any any_value approx_count_distinct approx_percentile array_agg avg bit_and bit_or bit_xor bool_and bool_or collect_list
-collect_set corr count count_if count_min_sketch covar_pop covar_samp every first first_value grouping grouping_id histogram_numeric
-hll_sketch_agg hll_union_agg kurtosis last last_value max max_by mean median min min_by mode percentile percentile_approx
-percentile_cont percentile_disc regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy skewness some
-std stddev stddev_pop stddev_samp sum try_avg try_sum var_pop var_samp variance""".split()
-WINDOWS = "cume_dist dense_rank lag lead nth_value ntile percent_rank rank row_number session_window window window_time".split()
-GENERATORS = "explode explode_outer inline inline_outer json_tuple posexplode posexplode_outer stack".split()
-CLOCKS = "current_date current_timestamp curdate localtimestamp now current_timezone".split()
-SESSIONS = "current_catalog current_database current_schema current_user user session_user version input_file_name".split()
+AGGREGATES = ["any", "any_value", "approx_count_distinct", "approx_percentile", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "collect_list", "collect_set", "corr", "count", "count_if", "count_min_sketch", "covar_pop", "covar_samp", "every", "first", "first_value", "grouping", "grouping_id", "histogram_numeric", "hll_sketch_agg", "hll_union_agg", "kurtosis", "last", "last_value", "max", "max_by", "mean", "median", "min", "min_by", "mode", "percentile", "percentile_approx", "percentile_cont", "percentile_disc", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "skewness", "some", "std", "stddev", "stddev_pop", "stddev_samp", "sum", "try_avg", "try_sum", "var_pop", "var_samp", "variance"]
+WINDOWS = ["cume_dist", "dense_rank", "lag", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number", "session_window", "window", "window_time"]
+GENERATORS = ["explode", "explode_outer", "inline", "inline_outer", "json_tuple", "posexplode", "posexplode_outer", "stack"]
+CLOCKS = ["current_date", "current_timestamp", "curdate", "localtimestamp", "now", "current_timezone"]
+SESSIONS = ["current_catalog", "current_database", "current_schema", "current_user", "user", "session_user", "version", "input_file_name"]
 REFUSED: dict[str, str] = {
     **dict.fromkeys(AGGREGATES, "is an aggregate: a derivation works on one row; array functions take lists"),
     **dict.fromkeys(WINDOWS, "works on several rows: a derivation works on one"),

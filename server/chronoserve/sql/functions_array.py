@@ -117,7 +117,14 @@ def time_sequence(name: str, start: Node, stop: Node, step: Node | None) -> Node
         move = moved_date if start.type == DATE else moved_timestamp
         return strict(f"{name} months", result, lambda a, b, months: months_apart(a, b, months, move), start, stop, step)
     if isinstance(step.type, DayTimeInterval):
-        return strict(f"{name} micros", result, lambda a, b, micros: [at // unit for at in spaced(a * unit, b * unit, micros, given=True)], start, stop, step)
+        return strict(
+            f"{name} micros",
+            result,
+            lambda a, b, micros: [at // unit for at in spaced(a * unit, b * unit, micros, given=True)],
+            start,
+            stop,
+            step,
+        )
     raise refusal(name, "an interval as its step", step)
 
 
@@ -331,7 +338,9 @@ def overlap(name: str, arguments: list[Node]) -> Node:
 def remove(name: str, arguments: list[Node]) -> Node:
     source, value = with_element(name, *arguments)
     same = equality(value.type)
-    return strict(name, source.type, lambda values, unwanted: [item for item in values if item is None or not same(item, unwanted)], source, value)
+    return strict(
+        name, source.type, lambda values, unwanted: [item for item in values if item is None or not same(item, unwanted)], source, value
+    )
 
 
 def added(*, before: bool) -> Callable[[str, list[Node]], Node]:
@@ -432,7 +441,7 @@ def zipped(name: str, arguments: list[Node]) -> Node:
 
 def shuffle(name: str, arguments: list[Node]) -> Node:
     source = accept(name, arguments[0], LIST)
-    return strict(name, source.type, lambda values: random.sample(values, len(values)), source, pure=False)  # noqa: S311 - no secret
+    return strict(name, source.type, lambda values: random.sample(values, len(values)), source, pure=False)
 
 
 SIZE = special("size(value)", 1, 1, size_of, "How many elements an array has, or entries a map; -1 of a null.")
@@ -443,7 +452,13 @@ FUNCTIONS: tuple[Function, ...] = (
     SIZE,
     alias("cardinality", SIZE),
     special("array_size(array)", 1, 1, array_size, "How many elements; null of a null."),
-    special("element_at(value, index)", 2, 2, element_at, "An array's element from 1 (or the end, if negative), or a map's value; null where there is none."),
+    special(
+        "element_at(value, index)",
+        2,
+        2,
+        element_at,
+        "An array's element from 1 (or the end, if negative), or a map's value; null where there is none.",
+    ),
     special("try_element_at(value, index)", 2, 2, element_at, "As element_at."),
     special("get(array, index)", 2, 2, get, "An array's element from 0; null outside."),
     special("array_contains(array, value)", 2, 2, contains, "Whether an element equals the value."),

@@ -143,7 +143,13 @@ def floating(letter: str, flags: str, width: str | None, precision: str | None, 
     digits = 6 if precision is None else int(precision)
     if digits > WIDTH_MAX:
         raise DerivationFailed(f"format_string: a precision of more than {WIDTH_MAX}")
-    text = scientific(abs(number), digits) if letter == "e" else general_number(abs(number), digits) if letter == "g" else fixed(abs(number), digits)
+    text = (
+        scientific(abs(number), digits)
+        if letter == "e"
+        else general_number(abs(number), digits)
+        if letter == "g"
+        else fixed(abs(number), digits)
+    )
     if "," in flags and "e" not in text:
         whole, _, fraction = text.partition(".")
         text = f"{int(whole):,}" + (f".{fraction}" if fraction else "")

@@ -190,13 +190,23 @@ def hash_of(result: DataType, of_int: Step, of_long: Step, of_bytes: Step) -> Ca
     return resolve
 
 
-SHA1 = simple("sha1(binary)", (BINARY,), STRING, lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest(), "SHA-1, in hexadecimal.")
+SHA1 = simple(
+    "sha1(binary)", (BINARY,), STRING, lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest(), "SHA-1, in hexadecimal."
+)
 FUNCTIONS: tuple[Function, ...] = (
     simple("md5(binary)", (BINARY,), STRING, lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(), "MD5, in hexadecimal."),
     SHA1,
     alias("sha", SHA1),
     simple("sha2(binary, bits)", (BINARY, INT), STRING, sha2, "SHA-2 of 224, 256 (also 0), 384 or 512 bits, in hexadecimal."),
     simple("crc32(binary)", (BINARY,), LONG, zlib.crc32, "Cyclic redundancy check."),
-    special("hash(value, …)", 1, None, hash_of(INT, murmur_int, murmur_long, murmur_bytes), "Murmur3 of 32 bits with seed 42; nulls are passed over."),
-    special("xxhash64(value, …)", 1, None, hash_of(LONG, xx_int, xx_long, xx_bytes), "xxHash of 64 bits with seed 42; nulls are passed over."),
+    special(
+        "hash(value, …)",
+        1,
+        None,
+        hash_of(INT, murmur_int, murmur_long, murmur_bytes),
+        "Murmur3 of 32 bits with seed 42; nulls are passed over.",
+    ),
+    special(
+        "xxhash64(value, …)", 1, None, hash_of(LONG, xx_int, xx_long, xx_bytes), "xxHash of 64 bits with seed 42; nulls are passed over."
+    ),
 )

@@ -27,7 +27,6 @@ from chronoserve.model.types import (
 from chronoserve.sql import json_schema
 from chronoserve.sql.casts import BITS, caster, seconds_to_micros, text_to_decimal
 from chronoserve.sql.datetimes import MICROS_PER_DAY
-from chronoserve.sql.time_text import date_of_text, date_text, timestamp_of_text
 from chronoserve.sql.decimals import fitting
 from chronoserve.sql.functions_map import builder
 from chronoserve.sql.java_order import ordered
@@ -37,6 +36,7 @@ from chronoserve.sql.nodes import Constant, Node, constant, strict
 from chronoserve.sql.numbers import double_text, float32, float_text
 from chronoserve.sql.registry import Function, accept, constant_of, refusal, simple, special
 from chronoserve.sql.time_patterns import formatted, parsed, pieces
+from chronoserve.sql.time_text import date_of_text, date_text, timestamp_of_text
 from chronoserve.sql.types import DecimalType, is_atomic, is_integral, spark_name
 
 Convert = Callable[[Any], Any]
@@ -77,7 +77,9 @@ def options_of(name: str, arguments: list[Node]) -> dict[str, str]:
     options = {str(key).lower(): str(value) for key, value in node.value.items()}
     unknown = options.keys() - {"mode", "timestampformat", "dateformat", "ignorenullfields"}
     if unknown or options.get("mode", "PERMISSIVE").upper() != "PERMISSIVE":
-        raise Unsupported(f"{name} with the options {', '.join(sorted(options))}: mode PERMISSIVE, dateFormat, timestampFormat, ignoreNullFields are there")
+        raise Unsupported(
+            f"{name} with the options {', '.join(sorted(options))}: mode PERMISSIVE, dateFormat, timestampFormat, ignoreNullFields are there"
+        )
     return options
 
 
@@ -142,7 +144,15 @@ def integral_converter(bits: int) -> Convert:
     return run
 
 
-SPECIAL_NUMBERS = {"NaN": float("nan"), "+INF": float("inf"), "Infinity": float("inf"), "+Infinity": float("inf"), "INF": float("inf"), "-INF": float("-inf"), "-Infinity": float("-inf")}
+SPECIAL_NUMBERS = {
+    "NaN": float("nan"),
+    "+INF": float("inf"),
+    "Infinity": float("inf"),
+    "+Infinity": float("inf"),
+    "INF": float("inf"),
+    "-INF": float("-inf"),
+    "-Infinity": float("-inf"),
+}
 
 
 def floating_converter(*, single: bool) -> Convert:
@@ -268,7 +278,9 @@ def to_json(name: str, arguments: list[Node]) -> Node:
 def writer(kind: DataType, *, keep_nulls: bool) -> Write:
     match kind:
         case StructType(_, fields):
-            return struct_writer([(quoted(field.name), nullable_writer(field.type, keep_nulls=keep_nulls)) for field in fields], keep_nulls=keep_nulls)
+            return struct_writer(
+                [(quoted(field.name), nullable_writer(field.type, keep_nulls=keep_nulls)) for field in fields], keep_nulls=keep_nulls
+            )
         case ListType(element):
             item = nullable_writer(element, keep_nulls=keep_nulls)
             return lambda values: f"[{','.join(map(item, values))}]"
@@ -341,6 +353,8 @@ FUNCTIONS: tuple[Function, ...] = (
     special("from_json(text, schema, options)", 2, 3, from_json, "A value by a DDL schema; what does not fit is null."),
     special("to_json(value, options)", 1, 2, to_json, "JSON of a struct, map or array; null fields are left out."),
     simple("json_array_length(text)", (STRING,), INT, array_length, "How many elements the outermost array has; null where there is none."),
-    simple("json_object_keys(text)", (STRING,), ListType(STRING), object_keys, "The names of the outermost object; null where there is none."),
+    simple(
+        "json_object_keys(text)", (STRING,), ListType(STRING), object_keys, "The names of the outermost object; null where there is none."
+    ),
     special("schema_of_json(text)", 1, 1, schema_of_json, "The DDL schema of a constant text."),
 )

@@ -15,7 +15,6 @@ from chronoserve.sql.registry import LIST, Function, accept, alias, bound, refus
 from chronoserve.sql.types import spark_name
 
 
-
 def parts(weaver: Weaver, node: HigherOrder, index: int) -> tuple[Evaluate, list[int]]:
     """The closure of a lambda's body, and the cells of its parameters."""
     found = node.children[index]
@@ -115,7 +114,8 @@ def aggregate(name: str, arguments: list[Node]) -> Node:
     merge = bound(name, arguments[2], [start.type, element])
     if merge.body.type != start.type:
         raise InvalidRequest(
-            f"{name} merges to {spark_name(merge.body.type)} what starts as {spark_name(start.type)}: cast the start value", field="expression"
+            f"{name} merges to {spark_name(merge.body.type)} what starts as {spark_name(start.type)}: cast the start value",
+            field="expression",
         )
     last = bound(name, arguments[3], [start.type]) if len(arguments) == 4 else None
     children = (source, start, merge) if last is None else (source, start, merge, last)
@@ -272,7 +272,13 @@ def bind_map_zip(weaver: Weaver, node: HigherOrder) -> Evaluate:
     return run
 
 
-AGGREGATE = special("aggregate(array, start, merge, finish)", 3, 4, aggregate, "From a start value, element by element: ``(total, x) -> …``, then ``total -> …``.")
+AGGREGATE = special(
+    "aggregate(array, start, merge, finish)",
+    3,
+    4,
+    aggregate,
+    "From a start value, element by element: ``(total, x) -> …``, then ``total -> …``.",
+)
 FUNCTIONS: tuple[Function, ...] = (
     special("transform(array, x -> …)", 2, 2, transform, "Every element changed; the lambda may take the index as well."),
     special("filter(array, x -> …)", 2, 2, filtered, "The elements for which the lambda is true; it may take the index as well."),

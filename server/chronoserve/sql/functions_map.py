@@ -92,7 +92,12 @@ def concat(name: str, arguments: list[Node]) -> Node:
     if not isinstance(kind, MapType):
         return constant({}, MapType(STRING, STRING))
     build = builder(kind.key)
-    return strict(name, kind, lambda *maps: build(pair for entries in maps for pair in entries.items()), *(cast(ordered(node), kind) for node in arguments))
+    return strict(
+        name,
+        kind,
+        lambda *maps: build(pair for entries in maps for pair in entries.items()),
+        *(cast(ordered(node), kind) for node in arguments),
+    )
 
 
 def map_of(name: str, node: Node) -> MapType:
@@ -111,14 +116,18 @@ def values_of(name: str, arguments: list[Node]) -> Node:
 
 def entries_of(name: str, arguments: list[Node]) -> Node:
     kind = map_of(name, arguments[0])
-    return strict(name, ListType(struct(("key", kind.key), ("value", kind.value))), lambda entries: list(entries.items()), ordered(arguments[0]))
+    return strict(
+        name, ListType(struct(("key", kind.key), ("value", kind.value))), lambda entries: list(entries.items()), ordered(arguments[0])
+    )
 
 
 def contains_key(name: str, arguments: list[Node]) -> Node:
     source, key = arguments
     kind = map_of(name, source)
     form = map_key(kind.key)
-    return strict(name, BOOLEAN, lambda entries, wanted: (wanted if form is None else form(wanted)) in entries, source, as_key(kind.key, key))
+    return strict(
+        name, BOOLEAN, lambda entries, wanted: (wanted if form is None else form(wanted)) in entries, source, as_key(kind.key, key)
+    )
 
 
 def from_text(name: str, arguments: list[Node]) -> Node:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
-from typing import Any
 
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import BYTE, DOUBLE, FLOAT, INT, LONG, SHORT, STRING, DataType
@@ -290,11 +289,15 @@ FUNCTIONS: tuple[Function, ...] = (
     special("abs(number)", 1, 1, absolute, "Absolute value; the least integer stays as it is."),
     SIGNUM,
     alias("sign", SIGNUM),
-    special("round(number, scale)", 1, 2, rounding(ROUND_HALF_UP), "Rounded, halves away from zero; a negative scale rounds before the point."),
+    special(
+        "round(number, scale)", 1, 2, rounding(ROUND_HALF_UP), "Rounded, halves away from zero; a negative scale rounds before the point."
+    ),
     special("bround(number, scale)", 1, 2, rounding(ROUND_HALF_EVEN), "Rounded, halves to the even neighbour."),
     CEIL,
     alias("ceiling", CEIL),
-    special("floor(number, scale)", 1, 2, whole(ROUND_FLOOR), "The greatest whole number that is not greater; with a scale, a decimal of it."),
+    special(
+        "floor(number, scale)", 1, 2, whole(ROUND_FLOOR), "The greatest whole number that is not greater; with a scale, a decimal of it."
+    ),
     of_double("rint", java_math.rint, "The nearest whole double, halves to the even one."),
     of_double("sqrt", math.sqrt, "Square root; NaN below 0."),
     of_double("cbrt", java_math.cube_root, "Cube root."),
@@ -329,7 +332,9 @@ FUNCTIONS: tuple[Function, ...] = (
     special("pi()", 0, 0, lambda name, arguments: constant(math.pi, DOUBLE), "The number pi."),
     special("e()", 0, 0, lambda name, arguments: constant(math.e, DOUBLE), "Euler's number."),
     simple("factorial(number)", (INT,), LONG, factorial, "Factorial; null outside of 0 to 20."),
-    simple("width_bucket(value, low, high, count)", (DOUBLE, DOUBLE, DOUBLE, LONG), LONG, width_bucket, "Which of ``count`` equal buckets."),
+    simple(
+        "width_bucket(value, low, high, count)", (DOUBLE, DOUBLE, DOUBLE, LONG), LONG, width_bucket, "Which of ``count`` equal buckets."
+    ),
     special("try_add(left, right)", 2, 2, quiet("+"), "Sum; null where it overflows."),
     special("try_subtract(left, right)", 2, 2, quiet("-"), "Difference; null where it overflows."),
     special("try_multiply(left, right)", 2, 2, quiet("*"), "Product; null where it overflows."),

@@ -136,7 +136,9 @@ def replace(pattern: re.Pattern[str], text: str, by: str, position: int = 1) -> 
     if all(isinstance(part, str) for part in parts):
         fixed = "".join(part for part in parts if isinstance(part, str))
         return text[:start] + pattern.sub(lambda match: fixed, text[start:])
-    return text[:start] + pattern.sub(lambda match: "".join(part if isinstance(part, str) else match[part] or "" for part in parts), text[start:])
+    return text[:start] + pattern.sub(
+        lambda match: "".join(part if isinstance(part, str) else match[part] or "" for part in parts), text[start:]
+    )
 
 
 def split(pattern: re.Pattern[str], text: str, limit: int = -1) -> list[str]:
@@ -223,18 +225,48 @@ def quick_like(pattern: str, escape: str) -> Callable[[str], bool] | None:
     return (lambda text: text.endswith(body)) if pattern == f"%{body}" else lambda text: body in text
 
 
-RLIKE = special("rlike(text, pattern)", 2, 2, matcher(found, BOOLEAN, ()), "Whether a Java regular expression matches somewhere; also text rlike pattern.")
+RLIKE = special(
+    "rlike(text, pattern)",
+    2,
+    2,
+    matcher(found, BOOLEAN, ()),
+    "Whether a Java regular expression matches somewhere; also text rlike pattern.",
+)
 FUNCTIONS: tuple[Function, ...] = (
     special("like(text, pattern, escape)", 2, 3, likeness(0), "Whether a pattern of % and _ matches; also text like pattern."),
     special("ilike(text, pattern, escape)", 2, 3, likeness(re.IGNORECASE), "As like, whatever the case."),
     RLIKE,
     alias("regexp", RLIKE),
     alias("regexp_like", RLIKE),
-    special("regexp_extract(text, pattern, group)", 2, 3, matcher(extract, STRING, (INT,)), "A group of the first match (1 by default); empty where nothing matches."),
+    special(
+        "regexp_extract(text, pattern, group)",
+        2,
+        3,
+        matcher(extract, STRING, (INT,)),
+        "A group of the first match (1 by default); empty where nothing matches.",
+    ),
     special("regexp_extract_all(text, pattern, group)", 2, 3, matcher(extract_all, ListType(STRING), (INT,)), "A group of every match."),
-    special("regexp_replace(text, pattern, replacement, position)", 3, 4, matcher(replace, STRING, (STRING, INT)), "Every match replaced; $1 is a group."),
+    special(
+        "regexp_replace(text, pattern, replacement, position)",
+        3,
+        4,
+        matcher(replace, STRING, (STRING, INT)),
+        "Every match replaced; $1 is a group.",
+    ),
     special("regexp_count(text, pattern)", 2, 2, matcher(count, INT, ()), "How many matches there are."),
-    special("regexp_instr(text, pattern, group)", 2, 3, matcher(first_position, INT, (INT,)), "Where the first match begins; 0 where there is none."),
+    special(
+        "regexp_instr(text, pattern, group)",
+        2,
+        3,
+        matcher(first_position, INT, (INT,)),
+        "Where the first match begins; 0 where there is none.",
+    ),
     special("regexp_substr(text, pattern)", 2, 2, matcher(first_match, STRING, ()), "The first match; null where there is none."),
-    special("split(text, pattern, limit)", 2, 3, matcher(split, ListType(STRING), (INT,)), "The parts between the matches; at most ``limit`` where it is positive."),
+    special(
+        "split(text, pattern, limit)",
+        2,
+        3,
+        matcher(split, ListType(STRING), (INT,)),
+        "The parts between the matches; at most ``limit`` where it is positive.",
+    ),
 )

@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from chronoserve.model.errors import DerivationFailed, InvalidRequest
+from chronoserve.model.errors import DerivationFailed
 from chronoserve.model.types import BINARY, BOOLEAN, INT, LONG, STRING, ListType
 from chronoserve.sql.casts import cast
 from chronoserve.sql.nodes import Evaluate, Node, Row, applied, lenient, strict
-from chronoserve.sql.registry import ANY, TEXT_OR_BYTES, Function, accept, accept_all, alias, simple, special
-from chronoserve.sql.types import NULL, is_atomic, spark_name
+from chronoserve.sql.registry import TEXT_OR_BYTES, Function, accept, accept_all, alias, refusal, simple, special
+from chronoserve.sql.types import NULL
 
 LENGTH_MAX = 1 << 24
 """Characters that ``repeat``, ``space`` and the pads may make: no expression fills the memory."""
@@ -165,7 +165,7 @@ def concat(name: str, arguments: list[Node]) -> Node:
         return cast(lenient("concat", STRING, lambda: ""), STRING)
     if any(isinstance(node.type, ListType) for node in arguments):
         return concat_lists(name, arguments)
-    kind = BINARY if all(node.type in (BINARY, NULL) for node in arguments) and any(node.type == BINARY for node in arguments) else STRING
+    kind = BINARY if all(node.type == BINARY for node in arguments) else STRING
     nodes = [accept(name, node, kind) for node in arguments]
     if len(nodes) == 1:
         return nodes[0]
@@ -177,6 +177,8 @@ def concat(name: str, arguments: list[Node]) -> Node:
 def concat_lists(name: str, arguments: list[Node]) -> Node:
     from chronoserve.sql.registry import alike  # noqa: PLC0415 - the other branch needs none
 
+    if any(node.type == NULL for node in arguments):
+        raise refusal(name, "arrays", next(node for node in arguments if node.type == NULL))
     nodes = alike(name, arguments)
     return strict("concat", nodes[0].type, lambda *lists: [item for values in lists for item in values], *nodes)
 
@@ -335,9 +337,7 @@ def soundex(text: str) -> str:
         code = SOUNDEX.get(letter)
         if letter in SOUNDEX_SILENT:
             continue
-        if code is None:
-            last = "0"
-        elif code == "0":
+        if code is None or code == "0":
             last = "0"
         elif code != last:
             found.append(code)
@@ -347,9 +347,9 @@ def soundex(text: str) -> str:
     return "".join(found).ljust(4, "0")
 
 
-
-
-def masked(text: str | None, upper: str | None = "X", lower: str | None = "x", digit: str | None = "n", other: str | None = None) -> str | None:
+def masked(
+    text: str | None, upper: str | None = "X", lower: str | None = "x", digit: str | None = "n", other: str | None = None
+) -> str | None:
     """Each character by the replacement of its class; a class without one keeps its characters."""
     if text is None:
         return None
@@ -368,7 +368,14 @@ def mask(name: str, arguments: list[Node]) -> Node:
 # encodings
 
 
-CHARSETS = {"US-ASCII": "ascii", "ISO-8859-1": "latin-1", "UTF-8": "utf-8", "UTF-16BE": "utf-16-be", "UTF-16LE": "utf-16-le", "UTF-16": "utf-16"}
+CHARSETS = {
+    "US-ASCII": "ascii",
+    "ISO-8859-1": "latin-1",
+    "UTF-8": "utf-8",
+    "UTF-16BE": "utf-16-be",
+    "UTF-16LE": "utf-16-le",
+    "UTF-16": "utf-16",
+}
 
 
 def charset(name: str) -> str:
@@ -484,18 +491,24 @@ WORDS = re.compile(r"[\w'’]+")
 
 def sentences(name: str, arguments: list[Node]) -> Node:
     text, *places = accept_all(name, arguments, (STRING,))
-    return strict(name, ListType(ListType(STRING)), lambda value: [WORDS.findall(part) for part in SENTENCE_BREAKS.split(value) if part.strip()], text)
-
-
+    return strict(
+        name, ListType(ListType(STRING)), lambda value: [WORDS.findall(part) for part in SENTENCE_BREAKS.split(value) if part.strip()], text
+    )
 
 
 UPPER = simple("upper(text)", (STRING,), STRING, str.upper, "In upper case.")
 LOWER = simple("lower(text)", (STRING,), STRING, str.lower, "In lower case.")
 LENGTH = special("length(text)", 1, 1, length, "How many characters a string has, or bytes a binary.")
-SUBSTRING = special("substring(text, position, length)", 2, 3, substring, "From a position, 1 being the first; negative ones count from the end.")
+SUBSTRING = special(
+    "substring(text, position, length)", 2, 3, substring, "From a position, 1 being the first; negative ones count from the end."
+)
 REPLACE = simple(
-    "replace(text, what, by)", (STRING, STRING, STRING), STRING,
-    lambda text, what, by="": text.replace(what, by) if what else text, "Every occurrence replaced.", least=2,
+    "replace(text, what, by)",
+    (STRING, STRING, STRING),
+    STRING,
+    lambda text, what, by="": text.replace(what, by) if what else text,
+    "Every occurrence replaced.",
+    least=2,
 )
 CHARACTER = simple("char(code)", (LONG,), STRING, character, "The character of a code from 0 to 255.")
 FUNCTIONS: tuple[Function, ...] = (
@@ -514,10 +527,26 @@ FUNCTIONS: tuple[Function, ...] = (
     alias("substr", SUBSTRING),
     special("left(text, count)", 2, 2, left, "The first characters."),
     simple("right(text, count)", (STRING, INT), STRING, right_of, "The last characters."),
-    simple("substring_index(text, delimiter, count)", (STRING, STRING, INT), STRING, substring_index, "Up to the count-th delimiter; from the right if negative."),
-    simple("split_part(text, delimiter, part)", (STRING, STRING, INT), STRING, split_part, "One part of a split text, from 1, or from the end if negative."),
-    special("overlay(text, replacement, position, length)", 3, 4, overlay, "Part of a text replaced; also overlay(text placing … from … for …)."),
-    special("trim(text)", 1, 2, trimmed("trim"), "Without blanks at both ends; trim(characters, text) and trim(both … from …) name others."),
+    simple(
+        "substring_index(text, delimiter, count)",
+        (STRING, STRING, INT),
+        STRING,
+        substring_index,
+        "Up to the count-th delimiter; from the right if negative.",
+    ),
+    simple(
+        "split_part(text, delimiter, part)",
+        (STRING, STRING, INT),
+        STRING,
+        split_part,
+        "One part of a split text, from 1, or from the end if negative.",
+    ),
+    special(
+        "overlay(text, replacement, position, length)", 3, 4, overlay, "Part of a text replaced; also overlay(text placing … from … for …)."
+    ),
+    special(
+        "trim(text)", 1, 2, trimmed("trim"), "Without blanks at both ends; trim(characters, text) and trim(both … from …) name others."
+    ),
     special("ltrim(text)", 1, 2, trimmed("ltrim"), "Without blanks at the beginning."),
     special("rtrim(text)", 1, 2, trimmed("rtrim"), "Without blanks at the end."),
     special("trim of(characters, text)", 2, 2, trimmed("trim"), "As trim(both characters from text)."),
@@ -530,11 +559,25 @@ FUNCTIONS: tuple[Function, ...] = (
     simple("space(count)", (INT,), STRING, space, "So many blanks."),
     special("concat(value, …)", 0, None, concat, "Strings, binaries or arrays one after another; null where one is."),
     special("||(left, right)", 2, 2, concat, "As concat."),
-    special("concat_ws(separator, value, …)", 1, None, concat_with, "Strings and arrays of strings with a separator between; nulls are left out."),
+    special(
+        "concat_ws(separator, value, …)",
+        1,
+        None,
+        concat_with,
+        "Strings and arrays of strings with a separator between; nulls are left out.",
+    ),
     special("elt(index, value, …)", 2, None, elt, "The index-th of the values; null outside."),
-    special("locate(what, text, position)", 2, 3, locate_nullable, "Where a text contains another, from a position on; 0 where it does not."),
+    special(
+        "locate(what, text, position)", 2, 3, locate_nullable, "Where a text contains another, from a position on; 0 where it does not."
+    ),
     special("position(what, text, position)", 2, 3, locate_nullable, "As locate; also position(what in text)."),
-    simple("instr(text, what)", (STRING, STRING), INT, lambda text, what: text.find(what) + 1, "Where a text contains another; 0 where it does not."),
+    simple(
+        "instr(text, what)",
+        (STRING, STRING),
+        INT,
+        lambda text, what: text.find(what) + 1,
+        "Where a text contains another; 0 where it does not.",
+    ),
     simple("find_in_set(text, list)", (STRING, STRING), INT, find_in_set, "Which entry of a comma-separated list it is; 0 where none."),
     special("contains(text, what)", 2, 2, searched(lambda text, what: what in text), "Whether a text contains another."),
     special("startswith(text, what)", 2, 2, searched(lambda text, what: text.startswith(what)), "Whether a text begins with another."),
@@ -545,11 +588,23 @@ FUNCTIONS: tuple[Function, ...] = (
     CHARACTER,
     alias("chr", CHARACTER),
     REPLACE,
-    simple("translate(text, matching, by)", (STRING, STRING, STRING), STRING, translate, "Characters replaced one by one; those without a partner are removed."),
+    simple(
+        "translate(text, matching, by)",
+        (STRING, STRING, STRING),
+        STRING,
+        translate,
+        "Characters replaced one by one; those without a partner are removed.",
+    ),
     simple("soundex(text)", (STRING,), STRING, soundex, "Four characters for how a word sounds."),
     special("mask(text, upper, lower, digit, other)", 1, 5, mask, "Letters and digits replaced by X, x and n."),
     simple("encode(text, charset)", (STRING, STRING), BINARY, encoded, "Bytes of a text in a charset."),
-    special("decode(binary, charset)", 2, None, decode, "Text of bytes in a charset; with more arguments, ``decode(value, search, result, …, default)``."),
+    special(
+        "decode(binary, charset)",
+        2,
+        None,
+        decode,
+        "Text of bytes in a charset; with more arguments, ``decode(value, search, result, …, default)``.",
+    ),
     simple("base64(binary)", (BINARY,), STRING, base64_text, "Base64, in lines of 76 characters."),
     simple("unbase64(text)", (STRING,), BINARY, unbase64, "Bytes of base64."),
     special("hex(value)", 1, 1, to_hex, "Hexadecimal digits of a whole number, string or binary."),

@@ -26,7 +26,16 @@ from chronoserve.sql.numbers import LONG_MAX, LONG_MIN, double_to_long, wrap_int
 from chronoserve.sql.registry import Function, accept, accept_all, alias, constant_of, refusal, simple, special
 from chronoserve.sql.time_patterns import formatted, parsed, pieces
 from chronoserve.sql.time_text import timestamp_of_text
-from chronoserve.sql.types import DAY_TIME_UNITS, NULL, YEAR_MONTH_UNITS, DayTimeInterval, DecimalType, YearMonthInterval, is_integral, is_numeric
+from chronoserve.sql.types import (
+    DAY_TIME_UNITS,
+    NULL,
+    YEAR_MONTH_UNITS,
+    DayTimeInterval,
+    DecimalType,
+    YearMonthInterval,
+    is_integral,
+    is_numeric,
+)
 from chronoserve.sql.zones import from_zone, to_zone, zone_of
 
 DEFAULT_PATTERN = "yyyy-MM-dd HH:mm:ss"
@@ -195,7 +204,13 @@ def last_day(days: int) -> int:
     return days - day + days_in_month(year, month)
 
 
-DAY_NAMES = {name: index for index, names in enumerate(("MO MON MONDAY", "TU TUE TUESDAY", "WE WED WEDNESDAY", "TH THU THURSDAY", "FR FRI FRIDAY", "SA SAT SATURDAY", "SU SUN SUNDAY")) for name in names.split()}
+DAY_NAMES = {
+    name: index
+    for index, names in enumerate(
+        ("MO MON MONDAY", "TU TUE TUESDAY", "WE WED WEDNESDAY", "TH THU THURSDAY", "FR FRI FRIDAY", "SA SAT SATURDAY", "SU SUN SUNDAY")
+    )
+    for name in names.split()
+}
 
 
 def next_day(days: int, name: str) -> int | None:
@@ -358,7 +373,13 @@ def unix_timestamp(name: str, arguments: list[Node]) -> Node:
     text = accept(name, source, STRING)
     pattern = accept(name, rest[0], STRING) if rest else constant(DEFAULT_PATTERN, STRING)
     check_pattern(name, pattern)
-    return strict("unix_timestamp", LONG, lambda value, by: None if (micros := parse_by(value, by)) is None else micros // MICROS_PER_SECOND, text, pattern)
+    return strict(
+        "unix_timestamp",
+        LONG,
+        lambda value, by: None if (micros := parse_by(value, by)) is None else micros // MICROS_PER_SECOND,
+        text,
+        pattern,
+    )
 
 
 def to_timestamp(name: str, arguments: list[Node]) -> Node:
@@ -405,7 +426,12 @@ def timestamp_seconds(name: str, arguments: list[Node]) -> Node:
         return strict(name, TIMESTAMP, checked_seconds, source)
     if isinstance(source.type, DecimalType):
         return strict(name, TIMESTAMP, lambda seconds: int(seconds * MICROS_PER_SECOND), source)
-    return strict(name, TIMESTAMP, lambda seconds: double_to_long(seconds * MICROS_PER_SECOND) if seconds - seconds == 0 else None, cast(source, DOUBLE))
+    return strict(
+        name,
+        TIMESTAMP,
+        lambda seconds: double_to_long(seconds * MICROS_PER_SECOND) if seconds - seconds == 0 else None,
+        cast(source, DOUBLE),
+    )
 
 
 def checked_seconds(seconds: int) -> int:
@@ -476,7 +502,9 @@ def of_time(usage: str, function: Callable[[int], int], doc: str) -> Function:
 DAY = of_date("day(date)", day_of_month, "Day of the month.")
 DATE_ADD = special("date_add(date, days)", 2, 2, date_add(1), "So many days later.")
 DATEDIFF = simple("datediff(end, start)", (DATE, DATE), INT, lambda end, start: end - start, "Days from start to end.")
-UNIX_TIMESTAMP = special("unix_timestamp(value, pattern)", 0, 2, unix_timestamp, "Seconds since 1970; null where the text does not match the pattern.")
+UNIX_TIMESTAMP = special(
+    "unix_timestamp(value, pattern)", 0, 2, unix_timestamp, "Seconds since 1970; null where the text does not match the pattern."
+)
 DATE_PART = special("date_part(field, value)", 2, 2, date_part, "A field of a date, timestamp or interval; also extract(field from value).")
 FUNCTIONS: tuple[Function, ...] = (
     of_date("year(date)", year_of, "Year."),
@@ -498,8 +526,16 @@ FUNCTIONS: tuple[Function, ...] = (
     special("date_sub(date, days)", 2, 2, date_add(-1), "So many days earlier."),
     DATEDIFF,
     alias("date_diff", DATEDIFF),
-    simple("add_months(date, months)", (DATE, INT), DATE, add_months, "So many months later; the month's last day where it has no such day."),
-    special("months_between(end, start, rounded)", 2, 3, months_between, "Months from start to end; fractions are of 31 days, rounded to 8 digits."),
+    simple(
+        "add_months(date, months)", (DATE, INT), DATE, add_months, "So many months later; the month's last day where it has no such day."
+    ),
+    special(
+        "months_between(end, start, rounded)",
+        2,
+        3,
+        months_between,
+        "Months from start to end; fractions are of 31 days, rounded to 8 digits.",
+    ),
     simple("last_day(date)", (DATE,), DATE, last_day, "The last day of the month."),
     simple("next_day(date, weekday)", (DATE, STRING), DATE, next_day, "The first such weekday after the date."),
     simple("trunc(date, unit)", (DATE, STRING), DATE, truncated_date, "The first day of the year, quarter, month or week."),
@@ -513,11 +549,23 @@ FUNCTIONS: tuple[Function, ...] = (
     special("to_date(value, pattern)", 1, 2, to_date, "A date; null where the text is none."),
     special("to_timestamp(value, pattern)", 1, 2, to_timestamp, "A timestamp; null where the text is none."),
     simple("make_date(year, month, day)", (INT, INT, INT), DATE, days_of, "A date; null where there is no such day."),
-    special("make_timestamp(year, month, day, hour, minute, second, zone)", 6, 7, make_timestamp, "A timestamp; null where there is no such time."),
+    special(
+        "make_timestamp(year, month, day, hour, minute, second, zone)",
+        6,
+        7,
+        make_timestamp,
+        "A timestamp; null where there is no such time.",
+    ),
     special("make_dt_interval(days, hours, minutes, seconds)", 0, 4, make_dt_interval, "An interval of days to seconds."),
     special("make_ym_interval(years, months)", 0, 2, make_ym_interval, "An interval of years and months."),
     special("timestamp_seconds(seconds)", 1, 1, timestamp_seconds, "The timestamp of seconds since 1970."),
-    simple("timestamp_millis(millis)", (LONG,), TIMESTAMP, lambda millis: in_long(millis * MICROS_PER_MILLI), "The timestamp of milliseconds since 1970."),
+    simple(
+        "timestamp_millis(millis)",
+        (LONG,),
+        TIMESTAMP,
+        lambda millis: in_long(millis * MICROS_PER_MILLI),
+        "The timestamp of milliseconds since 1970.",
+    ),
     simple("timestamp_micros(micros)", (LONG,), TIMESTAMP, lambda micros: micros, "The timestamp of microseconds since 1970."),
     simple("unix_seconds(time)", (TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_SECOND, "Seconds since 1970."),
     simple("unix_millis(time)", (TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_MILLI, "Milliseconds since 1970."),

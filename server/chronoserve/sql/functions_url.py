@@ -57,7 +57,14 @@ def url_decode(text: str) -> str:
 
 
 FUNCTIONS: tuple[Function, ...] = (
-    simple("parse_url(url, part, key)", (STRING, STRING, STRING), STRING, parse_url, "HOST, PATH, QUERY, REF, PROTOCOL, FILE, AUTHORITY or USERINFO.", least=2),
+    simple(
+        "parse_url(url, part, key)",
+        (STRING, STRING, STRING),
+        STRING,
+        parse_url,
+        "HOST, PATH, QUERY, REF, PROTOCOL, FILE, AUTHORITY or USERINFO.",
+        least=2,
+    ),
     simple("url_encode(text)", (STRING,), STRING, url_encode, "As a form's field."),
     simple("url_decode(text)", (STRING,), STRING, url_decode, "What url_encode has encoded."),
 )

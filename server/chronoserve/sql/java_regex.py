@@ -40,7 +40,13 @@ BINARY_PROPERTIES = {
     "White_Space": ("Z",),
     "Control": ("Cc",),
 }
-JAVA_METHODS = {"javaLowerCase": ("Ll",), "javaUpperCase": ("Lu",), "javaLetter": ("L",), "javaDigit": ("Nd",), "javaLetterOrDigit": ("L", "Nd")}
+JAVA_METHODS = {
+    "javaLowerCase": ("Ll",),
+    "javaUpperCase": ("Lu",),
+    "javaLetter": ("L",),
+    "javaDigit": ("Nd",),
+    "javaLetterOrDigit": ("L", "Nd"),
+}
 SCRIPTS = {
     "Latin": "A-Za-z\xaa\xba\xc0-\xd6\xd8-\xf6\xf8-\u02b8\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua787\uff21-\uff3a\uff41-\uff5a",
     "Greek": "\u0370-\u0373\u0375-\u0377\u037a-\u037d\u037f\u0384\u0386\u0388-\u03e1\u03f0-\u03ff\u1f00-\u1ffe",
@@ -54,7 +60,13 @@ SCRIPTS = {
     "Thai": "\u0e01-\u0e3a\u0e40-\u0e5b",
 }
 SIMPLE_ESCAPES = {"t": r"\t", "n": r"\n", "r": r"\r", "f": r"\f", "a": r"\x07", "e": r"\x1b"}
-CLASS_ESCAPES = {"d": "0-9", "w": "a-zA-Z0-9_", "s": r" \t\n\x0b\f\r", "h": " \t\xa0\u1680\u180e\u2000-\u200a\u202f\u205f\u3000", "v": r"\n\x0b\f\r\x85\u2028\u2029"}
+CLASS_ESCAPES = {
+    "d": "0-9",
+    "w": "a-zA-Z0-9_",
+    "s": r" \t\n\x0b\f\r",
+    "h": " \t\xa0\u1680\u180e\u2000-\u200a\u202f\u205f\u3000",
+    "v": r"\n\x0b\f\r\x85\u2028\u2029",
+}
 
 
 @cache

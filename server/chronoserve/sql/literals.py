@@ -4,10 +4,10 @@ from decimal import Decimal
 
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import BINARY, BYTE, DATE, DOUBLE, FLOAT, INT, LONG, SHORT, STRING, TIMESTAMP
-from chronoserve.sql.time_text import date_of_text, timestamp_of_text
 from chronoserve.sql.intervals import INTERVAL_FORMS, interval_of_text
 from chronoserve.sql.numbers import float32
 from chronoserve.sql.syntax import Literal
+from chronoserve.sql.time_text import date_of_text, timestamp_of_text
 from chronoserve.sql.types import PRECISION_MAX, DecimalType
 
 DIGITS_MAX = 400

@@ -107,7 +107,9 @@ def java_digits(number: float, bits: int, bias: int) -> tuple[str, int]:
     fraction_bits = bits - trailing
     tiny = max(0, fraction_bits - binary - 1)
     if tiny == 0 and binary <= 62:
-        return whole_digits(significand << (binary - bits + 1) if binary >= bits - 1 else significand >> (bits - 1 - binary), binary, significant)
+        return whole_digits(
+            significand << (binary - bits + 1) if binary >= bits - 1 else significand >> (bits - 1 - binary), binary, significant
+        )
     return developed_digits(number, significand >> trailing, binary, fraction_bits, tiny, significant)
 
 

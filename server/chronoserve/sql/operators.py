@@ -18,14 +18,14 @@ from chronoserve.sql.time_arithmetic import time_sum
 from chronoserve.sql.types import (
     NULL,
     DecimalType,
+    has_map,
     is_integral,
     is_interval,
     is_numeric,
     is_orderable,
-    has_map,
     spark_name,
 )
-from chronoserve.sql.values import equal, equality, has_floating, less
+from chronoserve.sql.values import equality, has_floating, less
 
 Binary = Callable[[Any, Any], Any]
 
@@ -53,7 +53,8 @@ def as_numbers(name: str, left: Node, right: Node) -> tuple[Node, Node]:
     """Both operands as numbers: a string counts as a double, a null as the other's type."""
     left, right = text_as_double(left), text_as_double(right)
     if left.type == NULL:
-        left = cast(left, DOUBLE if right.type == NULL else right.type)
+        exact = name == "/" and isinstance(right.type, DecimalType)
+        left = cast(left, (LONG if name == "div" else DOUBLE) if right.type == NULL or exact else right.type)
     if right.type == NULL:
         right = cast(right, left.type)
     if not (is_numeric(left.type) and is_numeric(right.type)):
@@ -100,7 +101,11 @@ def wrapping(function: Binary, kind: DataType, second: Node) -> Callable[[list[E
             value = function(left, right)
             return value if low <= value <= high else wrap(value)
 
-        return run if not isinstance(second, Constant) or second.value is None else wrapping_constant(first, function, second.value, low, high, wrap)
+        return (
+            run
+            if not isinstance(second, Constant) or second.value is None
+            else wrapping_constant(first, function, second.value, low, high, wrap)
+        )
 
     return make
 
@@ -381,6 +386,7 @@ def bitwise(name: str, arguments: list[Node]) -> Node:
     left, right = arguments
     if left.type == NULL or right.type == NULL:
         kind = left.type if right.type == NULL else right.type
+        kind = INT if kind == NULL else kind
         left, right = cast(left, kind), cast(right, kind)
     if not (is_integral(left.type) and is_integral(right.type)):
         raise mismatch(name, left, right)
@@ -430,7 +436,14 @@ FUNCTIONS = (
     Function("or", 2, 2, conjunction, "left or right", "True where a side is true, null where it depends on a null."),
     Function("not", 1, 1, negation, "not value", "The other boolean."),
     Function("!", 1, 1, negation, "! value", "As not."),
-    Function("assert boolean", 1, 1, asserted_boolean, "value is true", "Whether a boolean is true; false for a null. Likewise is false, is unknown."),
+    Function(
+        "assert boolean",
+        1,
+        1,
+        asserted_boolean,
+        "value is true",
+        "Whether a boolean is true; false for a null. Likewise is false, is unknown.",
+    ),
     Function("isnull", 1, 1, is_null_test, "isnull(value)", "Whether the value is null; also value is null."),
     Function("isnotnull", 1, 1, is_null_test, "isnotnull(value)", "Whether the value is not null; also value is not null."),
     *(

@@ -320,7 +320,7 @@ class Reader:
     def qualified(self, call: Call) -> Call:
         """Refuses what only aggregates and windows have behind a call."""
         following = self.token.keyword
-        if following in ("over", "filter") and self.ahead().text == "(" or following in ("ignore", "respect", "within"):
+        if (following in ("over", "filter") and self.ahead().text == "(") or following in ("ignore", "respect", "within"):
             raise Unsupported(f"{call.function}(…) {following.upper()}: a derivation works on one row, without windows and aggregates")
         return call
 

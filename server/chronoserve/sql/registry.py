@@ -113,9 +113,11 @@ def alike(function: str, arguments: list[Node]) -> list[Node]:
     return [cast(node, found) for node in arguments]
 
 
-def simple(usage: str, wanted: Sequence[Parameter], result: DataType, function: Callable[..., Any], doc: str, *, least: int | None = None) -> Function:
+def simple(
+    usage: str, wanted: Sequence[Parameter], result: DataType, function: Callable[..., Any], doc: str, *, least: int | None = None
+) -> Function:
     """A strict function of fixed parameters: null as soon as one argument is. ``function`` has defaults beyond ``least``."""
-    name = usage.split("(")[0]
+    name = usage.split("(", maxsplit=1)[0]
 
     def resolve(called: str, arguments: list[Node]) -> Node:
         return strict(called, result, function, *accept_all(called, arguments, wanted))
@@ -124,7 +126,7 @@ def simple(usage: str, wanted: Sequence[Parameter], result: DataType, function: 
 
 
 def special(usage: str, least: int, most: int | None, resolve: Resolve, doc: str) -> Function:
-    return Function(usage.split("(")[0], least, most, resolve, usage, doc)
+    return Function(usage.split("(", maxsplit=1)[0], least, most, resolve, usage, doc)
 
 
 def alias(name: str, of: Function) -> Function:
@@ -148,7 +150,7 @@ def constant_of(function: str, node: Node, wanted: DataType) -> Any:
 class PendingLambda(Node):
     """A lambda whose parameters' types only the function around it knows. ``arity``: how many parameters it has."""
 
-    bind: Callable[[Sequence[DataType]], LambdaNode] = lambda types: LambdaNode(FUNCTION, None)  # noqa: E731
+    bind: Callable[[Sequence[DataType]], LambdaNode] = lambda types: LambdaNode(FUNCTION, None)
     arity: int = 1
 
 

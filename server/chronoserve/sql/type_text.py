@@ -121,7 +121,9 @@ class TypeReader:
         scale = self.number() if self.skip(",") else 0
         self.expect(")")
         if precision > PRECISION_MAX or scale > precision:
-            raise InvalidRequest(f"decimal({precision},{scale}) is no type: precision up to {PRECISION_MAX}, scale up to it", field="expression")
+            raise InvalidRequest(
+                f"decimal({precision},{scale}) is no type: precision up to {PRECISION_MAX}, scale up to it", field="expression"
+            )
         return DecimalType(precision, scale)
 
     def length(self) -> int:

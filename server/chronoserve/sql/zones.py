@@ -9,7 +9,18 @@ from chronoserve.sql.datetimes import zone_offset
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a clock's face, in no zone
-SHORT_NAMES = {"PST": "America/Los_Angeles", "EST": "-05:00", "MST": "-07:00", "CST": "America/Chicago", "JST": "Asia/Tokyo", "IST": "Asia/Kolkata", "HST": "-10:00", "CTT": "Asia/Shanghai", "ECT": "Europe/Paris", "ACT": "Australia/Darwin"}
+SHORT_NAMES = {
+    "PST": "America/Los_Angeles",
+    "EST": "-05:00",
+    "MST": "-07:00",
+    "CST": "America/Chicago",
+    "JST": "Asia/Tokyo",
+    "IST": "Asia/Kolkata",
+    "HST": "-10:00",
+    "CTT": "Asia/Shanghai",
+    "ECT": "Europe/Paris",
+    "ACT": "Australia/Darwin",
+}
 
 
 @lru_cache(maxsize=64)
