@@ -53,7 +53,7 @@ def test_the_readme_s_commands_do_what_they_show(server: str) -> None:
 
 
 def test_the_readme_s_python_runs(server: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = blocks("README.md", "python")
+    example = blocks("README.md", "python")[0]
     setup = "from chronoserve_client import Client\nwith Client(TARGET) as client:\n    client.create('USERS_BATCH')\n"
     for source in (setup, example.replace('"127.0.0.1:50051"', "TARGET")):
         exec(compile(source, "README.md", "exec"), {"TARGET": server})
