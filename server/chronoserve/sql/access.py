@@ -4,10 +4,10 @@ from operator import itemgetter
 from typing import Any
 
 from chronoserve.model.errors import InvalidRequest
-from chronoserve.model.types import LONG, DataType, ListType, MapType, StructType
+from chronoserve.model.types import LONG, STRING, DataType, ListType, MapType, StructType
 from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import compared
-from chronoserve.sql.nodes import Node, strict
+from chronoserve.sql.nodes import Constant, Node, constant, strict
 from chronoserve.sql.types import NULL, is_integral, spark_name
 from chronoserve.sql.values import map_key
 
@@ -34,10 +34,7 @@ def member(base: Node, name: str) -> Node:
         case ListType(StructType() as inner):
             index = field_index(inner, name)
             return strict(f"[].{index}", ListType(inner.fields[index].type), each_member(index), base)
-        case MapType(key, value):
-            from chronoserve.model.types import STRING  # noqa: PLC0415 - one use
-            from chronoserve.sql.nodes import constant  # noqa: PLC0415 - one use
-
+        case MapType():
             return element(base, constant(name, STRING))
         case _:
             raise InvalidRequest(f"Can't extract {name} from a {spark_name(base.type)}: need a struct", field="expression")
@@ -57,8 +54,6 @@ def element(base: Node, index: Node) -> Node:
         case MapType(key, value):
             return strict("[key]", value, map_getter(key), base, as_key(key, index))
         case StructType():
-            from chronoserve.sql.nodes import Constant  # noqa: PLC0415 - one use
-
             if isinstance(index, Constant) and isinstance(index.value, str):
                 return member(base, index.value)
             raise InvalidRequest("a struct's field is a name", field="expression")

@@ -134,7 +134,7 @@ class Analysis:
                 self.scopes = outer
             return LambdaNode(FUNCTION, ("lambda",), (node,), parameters=variables)
 
-        return PendingLambda(FUNCTION, ("pending", parameters), bind=bind, arity=len(parameters))
+        return PendingLambda(type=FUNCTION, key=("pending", parameters), bind=bind, arity=len(parameters))
 
     def variable(self, data_type: DataType) -> Variable:
         self.variables += 1

@@ -43,8 +43,13 @@ from chronoserve.sql.values import map_key
 Cast = Callable[[Any], Any]
 """Of a value that is not null; may give null."""
 
-BITS = {BYTE: 8, SHORT: 16, INT: 32, LONG: 64}
-WRAPS = {BYTE: numbers.wrap_byte, SHORT: numbers.wrap_short, INT: numbers.wrap_int, LONG: numbers.wrap_long}
+BITS: dict[DataType, int] = {BYTE: 8, SHORT: 16, INT: 32, LONG: 64}
+WRAPS: dict[DataType, Callable[[int], int]] = {
+    BYTE: numbers.wrap_byte,
+    SHORT: numbers.wrap_short,
+    INT: numbers.wrap_int,
+    LONG: numbers.wrap_long,
+}
 TRUE_TEXTS = frozenset({"t", "true", "y", "yes", "1"})
 FALSE_TEXTS = frozenset({"f", "false", "n", "no", "0"})
 
@@ -103,7 +108,7 @@ def to_atomic(source: DataType, target: DataType) -> Cast | None:
 def to_integral(source: DataType, target: DataType) -> Cast | None:
     wrap = WRAPS[target]
     if is_integral(source):
-        return identity if INTEGRAL_ORDER.index(source) <= INTEGRAL_ORDER.index(target) else wrap  # type: ignore[arg-type]
+        return identity if INTEGRAL_ORDER.index(source) <= INTEGRAL_ORDER.index(target) else wrap
     if source in (DOUBLE, FLOAT):
         if target == LONG:
             return numbers.double_to_long
@@ -246,7 +251,7 @@ def to_timestamp(source: DataType) -> Cast | None:
         return lambda value: numbers.double_to_long(value * MICROS_PER_SECOND) if value - value == 0 else None
     if isinstance(source, DecimalType):
         return lambda value: numbers.wrap_long(int(value * MICROS_PER_SECOND))
-    return (lambda value: int(value)) if source == BOOLEAN else None
+    return int if source == BOOLEAN else None
 
 
 def seconds_to_micros(seconds: int) -> int:
@@ -258,7 +263,7 @@ def to_binary(source: DataType) -> Cast | None:
     if source == STRING:
         return lambda text: text.encode("utf-8", "replace")
     if is_integral(source):
-        size = BITS[source] // 8  # type: ignore[index]
+        size = BITS[source] // 8
         return lambda value: value.to_bytes(size, "big", signed=True)
     return None
 

@@ -32,7 +32,9 @@ from chronoserve.sql.types import (
 )
 
 NUMERIC_ORDER = (*INTEGRAL_ORDER, FLOAT, DOUBLE)
-AS_DECIMAL = {kind: DecimalType(digits, 0) for kind, digits in zip(INTEGRAL_ORDER, (3, 5, 10, 20), strict=True)}
+AS_DECIMAL: dict[DataType, DecimalType] = {
+    kind: DecimalType(digits, 0) for kind, digits in zip(INTEGRAL_ORDER, (3, 5, 10, 20), strict=True)
+}
 SCALE_LEFT_MIN = 6
 """How many digits after the point a decimal result keeps when its precision must be cut."""
 
@@ -59,14 +61,14 @@ def wider_decimal(left: DecimalType, right: DecimalType) -> DecimalType:
 
 def decimal_for(data_type: DataType) -> DecimalType | None:
     """The decimal that holds every value of an integral or decimal type."""
-    return data_type if isinstance(data_type, DecimalType) else AS_DECIMAL.get(data_type)  # type: ignore[call-overload]
+    return data_type if isinstance(data_type, DecimalType) else AS_DECIMAL.get(data_type)
 
 
 def tightest(left: DataType, right: DataType) -> DataType | None:
     """The narrowest type that both become without loss of meaning; None where there is none (a decimal and a long have one)."""
     if left == right:
         return left
-    if left == NULL or right == NULL:
+    if NULL in (left, right):
         return right if left == NULL else left
     if left in NUMERIC_ORDER and right in NUMERIC_ORDER:
         return max(left, right, key=NUMERIC_ORDER.index)

@@ -22,7 +22,7 @@ def fitting(target: DecimalType, rounding: str = ROUND_HALF_UP) -> Callable[[Dec
             return None
         if not -limit < scaled < limit:
             return None
-        return scaled if scaled else scaled.copy_abs()  # a decimal has no -0.0
+        return scaled or scaled.copy_abs()  # a decimal has no -0.0
 
     return fit
 

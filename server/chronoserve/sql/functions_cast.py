@@ -23,7 +23,7 @@ TARGETS: dict[str, DataType] = {
 
 
 def of_target(name: str, target: DataType) -> Function:
-    def resolve(called: str, arguments: list[Node]) -> Node:
+    def resolve(_called: str, arguments: list[Node]) -> Node:
         return cast(arguments[0], target)
 
     return special(f"{name}(value)", 1, 1, resolve, f"As cast(value as {name}).")

@@ -5,7 +5,7 @@ from typing import Any
 from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import BOOLEAN, DOUBLE, FLOAT, STRING
 from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, constant, is_null
-from chronoserve.sql.operators import boolean, comparison
+from chronoserve.sql.operators import boolean, comparison, null_safe_equal
 from chronoserve.sql.registry import ANY, Function, accept_all, alias, alike, special
 from chronoserve.sql.types import NULL, is_orderable, spark_name
 from chronoserve.sql.values import less
@@ -97,7 +97,7 @@ def either(first: Node, second: Node) -> Node:
     return applied("coalesce", first.type, make, first, second)
 
 
-def null_if(name: str, arguments: list[Node]) -> Node:
+def null_if(_name: str, arguments: list[Node]) -> Node:
     left, right = arguments
     return one_branch(comparison("=", [left, right]), constant(None, left.type), left)
 
@@ -145,7 +145,7 @@ def is_nan(name: str, arguments: list[Node]) -> Node:
 
 def extreme(name: str, arguments: list[Node]) -> Node:
     """``greatest`` and ``least``: nulls are passed over."""
-    nodes = alike(name, arguments)
+    nodes = alike(name, arguments, strings=False)
     kind = nodes[0].type
     if not is_orderable(kind):
         raise InvalidRequest(f"{name} takes values that have an order, not {spark_name(kind)}", field="expression")
@@ -196,16 +196,14 @@ def case_with_subject(subject: Node, branches: list[tuple[Node, Node]], otherwis
     return case_of([(comparison("=", [subject, value]), result) for value, result in branches], otherwise)
 
 
-def decode_pairs(name: str, arguments: list[Node]) -> Node:
+def decode_pairs(_name: str, arguments: list[Node]) -> Node:
     """``decode(value, search, result, …, default)``: nulls match nulls."""
-    from chronoserve.sql.operators import null_safe_equal  # noqa: PLC0415 - one use
-
     subject, *rest = arguments
     branches = [(null_safe_equal("<=>", [subject, search]), result) for search, result in zip(rest[::2], rest[1::2], strict=False)]
     return case_of(branches, rest[-1] if len(rest) % 2 else None)
 
 
-def type_name(name: str, arguments: list[Node]) -> Node:
+def type_name(_name: str, arguments: list[Node]) -> Node:
     return constant(spark_name(arguments[0].type), STRING)
 
 

@@ -40,7 +40,7 @@ def filled(text: str, kinds: list[DataType], values: tuple[Any, ...]) -> str:
     for match in SPECIFIER.finditer(text):
         literal(text[at : match.start()], out)
         at = match.end()
-        position, flags, width, precision, letter = match.groups()
+        position, flags, width, _, letter = match.groups()
         if letter in "n%":
             out.append("\n" if letter == "n" else padded("%", flags, width))
             continue
@@ -54,7 +54,7 @@ def filled(text: str, kinds: list[DataType], values: tuple[Any, ...]) -> str:
         if not 1 <= index <= len(values):
             raise DerivationFailed(f"format_string: {match[0]} has no value")
         last = index
-        out.append(one(match[0], letter, flags, width, precision, kinds[index - 1], values[index - 1]))
+        out.append(one(match, kinds[index - 1], values[index - 1]))
     literal(text[at:], out)
     return "".join(out)
 
@@ -72,7 +72,10 @@ def padded(text: str, flags: str, width: str | None) -> str:
     return text.ljust(size) if "-" in flags else text.rjust(size)
 
 
-def one(specifier: str, letter: str, flags: str, width: str | None, precision: str | None, kind: DataType, value: Any) -> str:
+def one(match: re.Match[str], kind: DataType, value: Any) -> str:
+    """What a specifier makes of its value."""
+    specifier = match[0]
+    _, flags, width, precision, letter = match.groups()
     lower = letter.lower()
     if lower in "sbhc" or value is None:
         text = general(specifier, lower, kind, value, precision)
@@ -114,7 +117,7 @@ def texts(kind: DataType, value: Any) -> str:
 
 def integral(letter: str, flags: str, width: str | None, kind: DataType, value: int) -> str:
     if letter != "d":
-        unsigned = value & ((1 << BITS[kind]) - 1)  # type: ignore[index]
+        unsigned = value & ((1 << BITS[kind]) - 1)
         digits = f"{unsigned:x}" if letter == "x" else f"{unsigned:o}"
         prefix = {"x": "0x", "o": "0"}[letter] if "#" in flags else ""
         return zero_padded("", prefix + digits, flags, width)

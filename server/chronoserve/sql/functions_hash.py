@@ -120,7 +120,7 @@ def atom_hasher(data_type: DataType, of_int: Step, of_long: Step, of_bytes: Step
         return lambda value, seed: of_int(float_bits(value), seed)
     if data_type == STRING:
         return lambda value, seed: of_bytes(value.encode("utf-8", "replace"), seed)
-    return of_bytes if data_type == BINARY else lambda value, seed: seed
+    return of_bytes if data_type == BINARY else lambda _value, seed: seed
 
 
 def double_bits(number: float) -> int:

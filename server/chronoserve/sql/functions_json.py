@@ -78,7 +78,8 @@ def options_of(name: str, arguments: list[Node]) -> dict[str, str]:
     unknown = options.keys() - {"mode", "timestampformat", "dateformat", "ignorenullfields"}
     if unknown or options.get("mode", "PERMISSIVE").upper() != "PERMISSIVE":
         raise Unsupported(
-            f"{name} with the options {', '.join(sorted(options))}: mode PERMISSIVE, dateFormat, timestampFormat, ignoreNullFields are there"
+            f"{name} with the options {', '.join(sorted(options))}: "
+            "there are mode PERMISSIVE, dateFormat, timestampFormat, ignoreNullFields"
         )
     return options
 
@@ -119,7 +120,7 @@ def converter(kind: DataType, options: dict[str, str]) -> Convert:
 
 def atom_converter(kind: DataType, options: dict[str, str]) -> Convert:
     if is_integral(kind):
-        return integral_converter(BITS[kind])  # type: ignore[index]
+        return integral_converter(BITS[kind])
     if kind in (DOUBLE, FLOAT):
         return floating_converter(single=kind == FLOAT)
     found: dict[DataType, Convert] = {
@@ -300,7 +301,8 @@ def nullable_writer(kind: DataType, *, keep_nulls: bool) -> Write:
 
 def struct_writer(fields: list[tuple[str, Write]], *, keep_nulls: bool) -> Write:
     def run(values: tuple[Any, ...]) -> str:
-        return f"{{{','.join(f'{name}:{write(value)}' for (name, write), value in zip(fields, values, strict=True) if keep_nulls or value is not None)}}}"
+        pairs = zip(fields, values, strict=True)
+        return f"{{{','.join(f'{name}:{write(value)}' for (name, write), value in pairs if keep_nulls or value is not None)}}}"
 
     return run
 

@@ -82,7 +82,7 @@ def over_list(finish: Callable[[list[Any], list[Any]], Any]) -> Callable[[Weaver
 def transform(name: str, arguments: list[Node]) -> Node:
     source, element = element_of(name, arguments[0])
     found = bound(name, arguments[1], [element, INT], optional=1)
-    return higher_order(name, ListType(found.body.type), over_list(lambda values, results: results), source, found)
+    return higher_order(name, ListType(found.body.type), over_list(lambda _values, results: results), source, found)
 
 
 def filtered(name: str, arguments: list[Node]) -> Node:
@@ -95,7 +95,7 @@ def filtered(name: str, arguments: list[Node]) -> Node:
 def quantified(decisive: bool) -> Callable[[str, list[Node]], Node]:
     """``exists`` and ``forall``, with three values."""
 
-    def finish(values: list[Any], results: list[Any]) -> bool | None:
+    def finish(_values: list[Any], results: list[Any]) -> bool | None:
         if decisive in results:
             return decisive
         return None if None in results else not decisive
@@ -225,7 +225,7 @@ def over_map(finish: Callable[[list[Any], list[Any], list[Any]], Any]) -> Callab
 def transform_values(name: str, arguments: list[Node]) -> Node:
     kind = map_of(name, arguments[0])
     found = bound(name, arguments[1], [kind.key, kind.value])
-    binding = over_map(lambda keys, values, results: dict(zip(keys, results, strict=True)))
+    binding = over_map(lambda keys, _values, results: dict(zip(keys, results, strict=True)))
     return higher_order(name, MapType(kind.key, found.body.type), binding, ordered(arguments[0]), found)
 
 
@@ -233,7 +233,7 @@ def transform_keys(name: str, arguments: list[Node]) -> Node:
     kind = map_of(name, arguments[0])
     found = bound(name, arguments[1], [kind.key, kind.value])
     build = builder(found.body.type)
-    binding = over_map(lambda keys, values, results: build(zip(results, values, strict=True)))
+    binding = over_map(lambda _keys, values, results: build(zip(results, values, strict=True)))
     return higher_order(name, checked_map(name, found.body.type, kind.value), binding, ordered(arguments[0]), found)
 
 

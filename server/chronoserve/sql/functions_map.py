@@ -133,7 +133,8 @@ def contains_key(name: str, arguments: list[Node]) -> Node:
 def from_text(name: str, arguments: list[Node]) -> Node:
     """``str_to_map``: delimiters are regular expressions; a pair without one has a null value."""
     text, *delimiters = accept_all(name, arguments, (STRING,))
-    between, within = (*delimiters, *(constant(mark, STRING) for mark in (",", ":")[len(delimiters) :]))
+    marks = [*delimiters, *(constant(mark, STRING) for mark in (",", ":")[len(delimiters) :])]
+    between, within = marks
     prepared(between)
     prepared(within)
     build = builder(STRING)
@@ -146,7 +147,7 @@ def from_text(name: str, arguments: list[Node]) -> Node:
     return strict(name, MapType(STRING, STRING), run, text, between, within)
 
 
-def named_struct(name: str, arguments: list[Node]) -> Node:
+def named_struct(_name: str, arguments: list[Node]) -> Node:
     """Names and values by turns; the names are constants."""
     if len(arguments) % 2 or not arguments:
         raise InvalidRequest("named_struct takes names and values by turns", field="expression")

@@ -69,7 +69,7 @@ def log(name: str, arguments: list[Node]) -> Node:
 def absolute(name: str, arguments: list[Node]) -> Node:
     node = accept(name, arguments[0], NUMBER_OR_INTERVAL)
     if is_integral(node.type):
-        wrap = WRAPS[node.type]  # type: ignore[index]
+        wrap = WRAPS[node.type]
         return strict(name, node.type, lambda value: wrap(abs(value)), node)
     return strict(name, node.type, abs, node)
 
@@ -116,7 +116,7 @@ def rounded_type(source: DecimalType, scale: int) -> DecimalType:
 
 
 def round_integral(kind: DataType, scale: int, mode: str) -> Callable[[int], int]:
-    wrap, unit = WRAPS[kind], Decimal(1).scaleb(-scale)  # type: ignore[index]
+    wrap, unit = WRAPS[kind], Decimal(1).scaleb(-scale)
     return lambda value: wrap(int(Decimal(value).quantize(unit, mode)))
 
 
@@ -163,9 +163,12 @@ def whole(direction: str) -> Callable[[str, list[Node]], Node]:
     return resolve
 
 
+FLOATING_AS_DECIMAL: dict[DataType, DecimalType] = {FLOAT: DecimalType(14, 7), DOUBLE: DecimalType(30, 15)}
+
+
 def scaled_whole(name: str, node: Node, scale: int | None, direction: str) -> Node:
     """``ceil(number, scale)``."""
-    source = decimal_for(node.type) or {FLOAT: DecimalType(14, 7), DOUBLE: DecimalType(30, 15)}.get(node.type)
+    source = decimal_for(node.type) or FLOATING_AS_DECIMAL.get(node.type)
     if source is None:
         if node.type not in (STRING, NULL):
             raise InvalidRequest(f"{name} takes a number where a {spark_name(node.type)} is given", field="expression")
@@ -218,7 +221,7 @@ def quiet(operation: str) -> Callable[[str, list[Node]], Node]:
         if not is_integral(node.type) or operation == "/":
             return node
         left, right = (cast(argument, node.type) for argument in arguments)
-        bits = BITS[node.type]  # type: ignore[index]
+        bits = BITS[node.type]
         low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         function = EXACT_OPERATIONS[operation]
 
@@ -266,7 +269,7 @@ def bit_get(value: int, position: int) -> int:
 
 def get_bit(name: str, arguments: list[Node]) -> Node:
     node, position = accept(name, arguments[0], INTEGRAL), accept(name, arguments[1], INT)
-    bits = BITS.get(node.type, 64)  # type: ignore[call-overload]
+    bits = BITS.get(node.type, 64)
 
     def run(value: int, at: int) -> int:
         from chronoserve.model.errors import DerivationFailed  # noqa: PLC0415 - one use
@@ -329,8 +332,8 @@ FUNCTIONS: tuple[Function, ...] = (
     simple("hypot(a, b)", (DOUBLE, DOUBLE), DOUBLE, hypotenuse, "Length of the vector (a, b)."),
     of_double("degrees", java_math.degrees, "Radians in degrees."),
     of_double("radians", java_math.radians, "Degrees in radians."),
-    special("pi()", 0, 0, lambda name, arguments: constant(math.pi, DOUBLE), "The number pi."),
-    special("e()", 0, 0, lambda name, arguments: constant(math.e, DOUBLE), "Euler's number."),
+    special("pi()", 0, 0, lambda _name, _arguments: constant(math.pi, DOUBLE), "The number pi."),
+    special("e()", 0, 0, lambda _name, _arguments: constant(math.e, DOUBLE), "Euler's number."),
     simple("factorial(number)", (INT,), LONG, factorial, "Factorial; null outside of 0 to 20."),
     simple(
         "width_bucket(value, low, high, count)", (DOUBLE, DOUBLE, DOUBLE, LONG), LONG, width_bucket, "Which of ``count`` equal buckets."

@@ -17,33 +17,33 @@ def seeded(method: str) -> Callable[[str, list[Node]], Node]:
     def resolve(name: str, arguments: list[Node]) -> Node:
         seed = constant_of(name, arguments[0], LONG) if arguments else None
 
-        def make(evaluates: list[Evaluate]) -> Evaluate:
+        def make(_evaluates: list[Evaluate]) -> Evaluate:
             source = random.Random(seed)  # noqa: S311 - no secret
             draw: Callable[[], float] = source.random if method == "rand" else lambda: source.gauss(0.0, 1.0)
-            return lambda row: draw()
+            return lambda _row: draw()
 
         return applied(f"{name} {seed}", DOUBLE, make, pure=False)
 
     return resolve
 
 
-def counted(name: str, arguments: list[Node]) -> Node:
-    def make(evaluates: list[Evaluate]) -> Evaluate:
+def counted(name: str, _arguments: list[Node]) -> Node:
+    def make(_evaluates: list[Evaluate]) -> Evaluate:
         numbers = count()
-        return lambda row: next(numbers)
+        return lambda _row: next(numbers)
 
     return applied(name, LONG, make, pure=False)
 
 
-def unique_text(name: str, arguments: list[Node]) -> Node:
-    def make(evaluates: list[Evaluate]) -> Evaluate:
-        return lambda row: str(uuid.uuid4())
+def unique_text(name: str, _arguments: list[Node]) -> Node:
+    def make(_evaluates: list[Evaluate]) -> Evaluate:
+        return lambda _row: str(uuid.uuid4())
 
     return applied(name, STRING, make, pure=False)
 
 
 def nothing_read(value: Any, kind: Any) -> Callable[[str, list[Node]], Node]:
-    return lambda name, arguments: constant(value, kind)
+    return lambda _name, _arguments: constant(value, kind)
 
 
 RAND = special("rand(seed)", 0, 1, seeded("rand"), "A double from 0 to 1, 1 excluded.")

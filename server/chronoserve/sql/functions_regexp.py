@@ -76,7 +76,7 @@ def count(pattern: re.Pattern[str], text: str) -> int:
     return sum(1 for _ in pattern.finditer(text))
 
 
-def first_position(pattern: re.Pattern[str], text: str, index: int = 0) -> int:
+def first_position(pattern: re.Pattern[str], text: str, _index: int = 0) -> int:
     match = pattern.search(text)
     return 0 if match is None else match.start() + 1
 
@@ -135,7 +135,7 @@ def replace(pattern: re.Pattern[str], text: str, by: str, position: int = 1) -> 
         return text
     if all(isinstance(part, str) for part in parts):
         fixed = "".join(part for part in parts if isinstance(part, str))
-        return text[:start] + pattern.sub(lambda match: fixed, text[start:])
+        return text[:start] + pattern.sub(lambda _match: fixed, text[start:])
     return text[:start] + pattern.sub(
         lambda match: "".join(part if isinstance(part, str) else match[part] or "" for part in parts), text[start:]
     )

@@ -486,11 +486,11 @@ def in_base(value: int, base: int) -> str:
 
 
 SENTENCE_BREAKS = re.compile(r"[.!?]+(?:\s+|$)")
-WORDS = re.compile(r"[\w'’]+")
+WORDS = re.compile(r"[\w'\u2019]+")
 
 
 def sentences(name: str, arguments: list[Node]) -> Node:
-    text, *places = accept_all(name, arguments, (STRING,))
+    text = accept_all(name, arguments, (STRING,))[0]
     return strict(
         name, ListType(ListType(STRING)), lambda value: [WORDS.findall(part) for part in SENTENCE_BREAKS.split(value) if part.strip()], text
     )

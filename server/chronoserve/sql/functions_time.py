@@ -241,9 +241,17 @@ def month_distance(first: int, second: int, rounded: bool) -> float:
 
 # truncating
 
+
+def first_of_quarter(days: int) -> int:
+    year, month, _ = day_of(days)
+    found = days_of(year, (month - 1) // 3 * 3 + 1, 1)
+    assert found is not None
+    return found
+
+
 TRUNCATED_DATES: dict[str, Callable[[int], int]] = {
     "year": lambda days: first_of_year(day_of(days)[0]),
-    "quarter": lambda days: first_of_quarter(days),
+    "quarter": first_of_quarter,
     "month": lambda days: days - day_of(days)[2] + 1,
     "week": lambda days: days - weekday(days),
 }
@@ -265,13 +273,6 @@ UNIT_MICROS = {
     "week": 7 * MICROS_PER_DAY,
 }
 UNIT_MONTHS = {"month": 1, "quarter": 3, "year": 12}
-
-
-def first_of_quarter(days: int) -> int:
-    year, month, _ = day_of(days)
-    found = days_of(year, (month - 1) // 3 * 3 + 1, 1)
-    assert found is not None
-    return found
 
 
 def truncated_date(days: int, unit: str) -> int | None:
@@ -408,7 +409,11 @@ def make_timestamp(name: str, arguments: list[Node]) -> Node:
     return strict(name, TIMESTAMP, timestamp_of, *accept_all(name, arguments, kinds))
 
 
-def timestamp_of(year: int, month: int, day: int, hour: int, minute: int, second: Decimal, zone: str = "UTC") -> int | None:
+def timestamp_of(*fields: Any) -> int | None:
+    """Of year, month, day, hour, minute, second (a decimal) and, if given, a zone."""
+    year, month, day, hour, minute = (int(field) for field in fields[:5])
+    second, *zones = fields[5:]
+    zone = zones[0] if zones else "UTC"
     days = days_of(year, month, day)
     micros = int(second.scaleb(6))
     offset = zone_offset(zone)

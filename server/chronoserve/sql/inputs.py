@@ -42,7 +42,7 @@ def of_atom(name: str, data_type: DataType) -> Coerce:
 
 
 def of_whole(name: str, data_type: DataType) -> Coerce:
-    wrap = WRAPS[data_type]  # type: ignore[index]
+    wrap = WRAPS[data_type]
     from_double = double_to_long if data_type == LONG else double_to_int
 
     def run(value: Any) -> int | None:

@@ -1,8 +1,8 @@
-"""Java's regular expressions as Python's.
+r"""Java's regular expressions as Python's.
 
-What differs and is translated: ``\\d \\w \\s`` and case folding are of ASCII, ``.`` stops at more line ends, ``$`` and
-``\\Z`` know them too, ``\\p{…}`` classes, named groups, quoting, unions and intersections of classes, flags in the middle.
-What has no form in Python (``\\G``, ``\\X``, lookbehind of varying length) is refused by name.
+What differs and is translated: ``\d \w \s`` and case folding are of ASCII, ``.`` stops at more line ends, ``$`` and
+``\Z`` know them too, ``\p{…}`` classes, named groups, quoting, unions and intersections of classes, flags in the middle.
+What has no form in Python (``\G``, ``\X``, lookbehind of varying length) is refused by name.
 """
 
 import re
@@ -240,7 +240,7 @@ class Translation:
         return f"[{'^' if negated else ''}{content}]"
 
     def class_escape(self, letter: str) -> tuple[str, bool]:
-        """What ``\\letter`` stands for inside of a class, and whether it is the complement of it."""
+        r"""What ``\letter`` stands for inside of a class, and whether it is the complement of it."""
         if letter.lower() in CLASS_ESCAPES and letter in "dwshvDWSHV":
             return CLASS_ESCAPES[letter.lower()], letter.isupper()
         if letter in "pP":

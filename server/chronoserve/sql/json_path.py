@@ -16,7 +16,7 @@ class Step(NamedTuple):
 
     kind: str
     name: str = ""
-    index: int = 0
+    place: int = 0
 
 
 @lru_cache(maxsize=256)
@@ -35,7 +35,7 @@ def steps(path: str) -> tuple[Step, ...] | None:
         if name is not None:
             found.append(Step("name", name))
         else:
-            found.append(Step("items") if match["all"] else Step("index", index=int(match["index"])))
+            found.append(Step("items") if match["all"] else Step("index", place=int(match["index"])))
     return tuple(found)
 
 
@@ -68,7 +68,7 @@ def leaf(value: Any, style: int, out: list[str]) -> bool:
         out.append(value)
         return True
     if isinstance(value, list) and not isinstance(value, Pairs) and style == FLATTEN:
-        return any([leaf(item, style, out) for item in value])
+        return [leaf(item, style, out) for item in value].count(True) > 0
     out.append(quoted(value) if isinstance(value, str) else written(value))
     return True
 
@@ -81,7 +81,7 @@ def walk_object(value: Pairs, step: Step, rest: tuple[Step, ...], style: int, ou
 def walk_array(value: list[Any], step: Step, rest: tuple[Step, ...], style: int, out: list[str]) -> bool:
     if step.kind == "index":
         inner = QUOTED if rest and rest[0].kind == "items" else style
-        return step.index < len(value) and walk(value[step.index], rest, inner, out)
+        return step.place < len(value) and walk(value[step.place], rest, inner, out)
     if step.kind != "items":
         return False
     if rest and rest[0].kind == "items":

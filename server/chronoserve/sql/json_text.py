@@ -94,7 +94,7 @@ def written(value: Any) -> str:
 
 
 def number_text(value: float) -> str:
-    if isinstance(value, float):
-        text = double_text(value)
-        return text if value - value == 0 else f'"{text}"'
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    text = double_text(value)
+    return text if value - value == 0 else f'"{text}"'

@@ -27,7 +27,9 @@ class Token(NamedTuple):
 
 
 # A number that runs on into a word is a word: \d+[lsydf] and the like end where no letter, digit or underscore follows.
-NUMBER = r"(?:(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?(?:bd|BD|bD|Bd|[dDfF])?|\d+[eE][+-]?\d+(?:bd|BD|bD|Bd|[dDfF])?|\d+(?:bd|BD|bD|Bd|[lLsSyYdDfF])?)(?![A-Za-z0-9_])"
+EXPONENT = r"(?:[eE][+-]?\d+)"
+FRACTION_SUFFIX = "(?:[bB][dD]|[dDfF])?"
+NUMBER = rf"(?:(?:\d+\.\d*|\.\d+){EXPONENT}?{FRACTION_SUFFIX}|\d+{EXPONENT}{FRACTION_SUFFIX}|\d+(?:[bB][dD]|[lLsSyYdDfF])?)(?![A-Za-z0-9_])"
 TOKEN = re.compile(
     rf"""
       (?P<space>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)
@@ -89,7 +91,7 @@ def token(kind: str, text: str, at: int) -> Token:
 
 
 def unescape(body: str) -> str:
-    """Backslashes in a string literal, as Spark reads them: ``\\%`` and ``\\_`` keep theirs, for like."""
+    r"""Backslashes in a string literal, as Spark reads them: ``\%`` and ``\_`` keep theirs, for like."""
     return ESCAPE.sub(escaped, body) if "\\" in body else body
 
 

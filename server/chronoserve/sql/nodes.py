@@ -115,7 +115,7 @@ def folded(node: Applied) -> Node:
 
 
 def evaluate_constant(value: Value) -> Evaluate:
-    return lambda row: value
+    return lambda _row: value
 
 
 def is_pure(node: Node) -> bool:
@@ -268,10 +268,7 @@ class Weaver:
                 raise DerivationFailed("a lambda stands where a value is expected")
 
     def applied(self, node: Applied) -> Evaluate:
-        if isinstance(node, HigherOrder):
-            evaluate = node.bind(self)
-        else:
-            evaluate = node.make([self.weave(child) for child in node.children])
+        evaluate = node.bind(self) if isinstance(node, HigherOrder) else node.make([self.weave(child) for child in node.children])
         if self.counts.get(node.key, 0) < 2 or node.free or not is_pure(node):
             return evaluate
         cell = self.width + self.variables + self.shared

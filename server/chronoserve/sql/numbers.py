@@ -110,7 +110,7 @@ def java_digits(number: float, bits: int, bias: int) -> tuple[str, int]:
         return whole_digits(
             significand << (binary - bits + 1) if binary >= bits - 1 else significand >> (bits - 1 - binary), binary, significant
         )
-    return developed_digits(number, significand >> trailing, binary, fraction_bits, tiny, significant)
+    return developed_digits(significand >> trailing, binary, fraction_bits, tiny, significant)
 
 
 def whole_digits(value: int, binary: int, significant: int) -> tuple[str, int]:
@@ -128,14 +128,14 @@ def whole_digits(value: int, binary: int, significant: int) -> tuple[str, int]:
     return text.rstrip("0") or "0", len(text) + insignificant
 
 
-def estimated_exponent(number: float, significand: int, binary: int, fraction_bits: int) -> int:
+def estimated_exponent(significand: int, binary: int, fraction_bits: int) -> int:
     """The JDK's guess of floor(log10): the first terms of a logarithm at 1.5."""
     fraction = significand / (1 << (fraction_bits - 1))
     return math.floor((fraction - 1.5) * 0.289529654 + 0.176091259 + binary * 0.301029995663981)
 
 
-def developed_digits(number: float, significand: int, binary: int, fraction_bits: int, tiny: int, significant: int) -> tuple[str, int]:
-    exponent = estimated_exponent(number, significand, binary, fraction_bits)
+def developed_digits(significand: int, binary: int, fraction_bits: int, tiny: int, significant: int) -> tuple[str, int]:
+    exponent = estimated_exponent(significand, binary, fraction_bits)
     fives, scale_fives = max(0, -exponent), max(0, exponent)
     twos, scale_twos = fives + tiny + binary, scale_fives + tiny
     margin_twos = twos - significant

@@ -85,8 +85,8 @@ def plain_arithmetic(name: str, left: Node, right: Node) -> Node:
 
 def wrapping(function: Binary, kind: DataType, second: Node) -> Callable[[list[Evaluate]], Evaluate]:
     """Integer arithmetic that wraps as two's complement; the check is inline, it is the hot path."""
-    high = (1 << (BITS[kind] - 1)) - 1  # type: ignore[index]
-    low, wrap = -high - 1, WRAPS[kind]  # type: ignore[index]
+    high = (1 << (BITS[kind] - 1)) - 1
+    low, wrap = -high - 1, WRAPS[kind]
 
     def make(evaluates: list[Evaluate]) -> Evaluate:
         first, other = evaluates
@@ -101,16 +101,14 @@ def wrapping(function: Binary, kind: DataType, second: Node) -> Callable[[list[E
             value = function(left, right)
             return value if low <= value <= high else wrap(value)
 
-        return (
-            run
-            if not isinstance(second, Constant) or second.value is None
-            else wrapping_constant(first, function, second.value, low, high, wrap)
-        )
+        if isinstance(second, Constant) and second.value is not None:
+            return wrapping_constant(first, function, second.value, wrap, low=low, high=high)
+        return run
 
     return make
 
 
-def wrapping_constant(first: Evaluate, function: Binary, right: int, low: int, high: int, wrap: Callable[[int], int]) -> Evaluate:
+def wrapping_constant(first: Evaluate, function: Binary, right: int, wrap: Callable[[int], int], *, low: int, high: int) -> Evaluate:
     def run(row: Row) -> Any:
         left = first(row)
         if left is None:
@@ -207,7 +205,7 @@ def negative(name: str, arguments: list[Node]) -> Node:
     if node.type == NULL:
         node = cast(node, DOUBLE)
     if is_integral(node.type):
-        wrap = WRAPS[node.type]  # type: ignore[index]
+        wrap = WRAPS[node.type]
         return strict(name, node.type, lambda value: wrap(-value), node)
     if not (is_numeric(node.type) or is_interval(node.type)):
         raise InvalidRequest(f"- takes no {spark_name(node.type)}", field="expression")
@@ -218,7 +216,7 @@ def negative_decimal(value: Decimal) -> Decimal:
     return value.copy_negate() if value else value
 
 
-def positive_sign(name: str, arguments: list[Node]) -> Node:
+def positive_sign(_name: str, arguments: list[Node]) -> Node:
     (node,) = arguments
     node = text_as_double(node)
     if not (is_numeric(node.type) or is_interval(node.type) or node.type == NULL):
@@ -310,7 +308,7 @@ def conjunction(name: str, arguments: list[Node]) -> Node:
     def make(evaluates: list[Evaluate]) -> Evaluate:
         first, second = evaluates
 
-        def run(row: Row) -> bool | None:
+        def run(row: Row) -> Any:
             a = first(row)
             if a is decisive:
                 return decisive
@@ -326,7 +324,7 @@ def negation(name: str, arguments: list[Node]) -> Node:
     return strict(name, BOOLEAN, operator.not_, boolean(name, arguments[0]))
 
 
-def asserted_boolean(name: str, arguments: list[Node]) -> Node:
+def asserted_boolean(_name: str, arguments: list[Node]) -> Node:
     return boolean("is true", arguments[0])
 
 
@@ -384,7 +382,7 @@ def membership_of_constants(value: Node, options: list[Any]) -> Node:
 
 def bitwise(name: str, arguments: list[Node]) -> Node:
     left, right = arguments
-    if left.type == NULL or right.type == NULL:
+    if NULL in (left.type, right.type):
         kind = left.type if right.type == NULL else right.type
         kind = INT if kind == NULL else kind
         left, right = cast(left, kind), cast(right, kind)

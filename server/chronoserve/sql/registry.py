@@ -100,13 +100,13 @@ def accept_all(function: str, arguments: list[Node], wanted: Sequence[Parameter]
     return [accept(function, node, wanted[min(index, len(wanted) - 1)]) for index, node in enumerate(arguments)]
 
 
-def alike(function: str, arguments: list[Node]) -> list[Node]:
-    """The arguments in the type in which they all meet, as branches and elements do.
+def alike(function: str, arguments: list[Node], *, strings: bool = True) -> list[Node]:
+    """The arguments in the type in which they all meet, as branches and elements do; ``strings`` as ``coercion.common`` says.
 
     Raises:
         InvalidRequest: they meet in none.
     """
-    found = common_of([node.type for node in arguments])
+    found = common_of([node.type for node in arguments], strings=strings)
     if found is None:
         kinds = ", ".join(spark_name(node.type) for node in arguments)
         raise InvalidRequest(f"{function} takes arguments of one type, not {kinds}", field="expression")
@@ -146,12 +146,12 @@ def constant_of(function: str, node: Node, wanted: DataType) -> Any:
     return node.value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PendingLambda(Node):
     """A lambda whose parameters' types only the function around it knows. ``arity``: how many parameters it has."""
 
-    bind: Callable[[Sequence[DataType]], LambdaNode] = lambda types: LambdaNode(FUNCTION, None)
-    arity: int = 1
+    bind: Callable[[Sequence[DataType]], LambdaNode]
+    arity: int
 
 
 def bound(function: str, node: Node, types: Sequence[DataType], *, optional: int = 0) -> LambdaNode:

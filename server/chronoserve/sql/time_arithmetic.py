@@ -21,7 +21,7 @@ def time_sum(name: str, left: Node, right: Node) -> Node | None:
     if not any(node.type in TIMES or is_interval(node.type) for node in (left, right)):
         return None
     if name in ("+", "-") and right.type == NULL and is_interval(left.type):
-        return strict(name, left.type, lambda a, b: None, left, cast(right, left.type))
+        return strict(name, left.type, lambda _left, _right: None, left, cast(right, left.type))
     if name == "+" and is_interval(left.type) and not is_interval(right.type):
         left, right = right, left
     if is_interval(right.type) and name in ("+", "-"):
@@ -37,7 +37,7 @@ def time_sum(name: str, left: Node, right: Node) -> Node | None:
 def moved_by_interval(name: str, left: Node, interval: Node) -> Node | None:
     sign = 1 if name == "+" else -1
     if left.type == NULL:
-        return strict(name, interval.type, lambda a, b: None, cast(left, interval.type), interval)
+        return strict(name, interval.type, lambda _left, _right: None, cast(left, interval.type), interval)
     if left.type == STRING and isinstance(interval.type, DayTimeInterval):
         moved = moved_by_interval(name, cast(left, TIMESTAMP), interval)
         return None if moved is None else cast(moved, STRING)

@@ -28,10 +28,10 @@ CENTURY_BEGINS = 1946
 
 
 class Piece(NamedTuple):
-    """A run of one letter, or literal text where ``letter`` is empty."""
+    """A run of ``size`` times one letter, or literal text where ``letter`` is empty."""
 
     letter: str
-    count: int
+    size: int
     text: str
 
 
@@ -122,7 +122,7 @@ def year_text(count: int, year: int) -> str:
 
 
 FORMATS: dict[str, Callable[[Moment, int], str]] = {
-    "G": lambda moment, count: "AD" if moment.year > 0 else "BC",
+    "G": lambda moment, _count: "AD" if moment.year > 0 else "BC",
     "y": lambda moment, count: year_text(count, moment.year),
     "Y": lambda moment, count: year_text(count, week_year(moment)),
     "M": lambda moment, count: month_text(count, moment.month),
@@ -134,7 +134,7 @@ FORMATS: dict[str, Callable[[Moment, int], str]] = {
     "F": lambda moment, count: two_ends(count, (moment.day - 1) // 7 + 1),
     "E": lambda moment, count: WEEKDAYS[moment.weekday] if count > 3 else WEEKDAYS[moment.weekday][:3],
     "u": lambda moment, count: two_ends(count, moment.weekday + 1),
-    "a": lambda moment, count: "AM" if moment.hour < 12 else "PM",
+    "a": lambda moment, _count: "AM" if moment.hour < 12 else "PM",
     "H": lambda moment, count: two_ends(count, moment.hour),
     "k": lambda moment, count: two_ends(count, moment.hour or 24),
     "K": lambda moment, count: two_ends(count, moment.hour % 12),
@@ -142,16 +142,16 @@ FORMATS: dict[str, Callable[[Moment, int], str]] = {
     "m": lambda moment, count: two_ends(count, moment.minute),
     "s": lambda moment, count: two_ends(count, moment.second),
     "S": lambda moment, count: two_ends(count, moment.millis),
-    "z": lambda moment, count: "UTC" if count < 4 else "Coordinated Universal Time",
-    "Z": lambda moment, count: "+0000",
-    "X": lambda moment, count: "Z",
+    "z": lambda _moment, count: "UTC" if count < 4 else "Coordinated Universal Time",
+    "Z": lambda _moment, _count: "+0000",
+    "X": lambda _moment, _count: "Z",
 }
 
 
 def formatted(micros: int, found: tuple[Piece, ...]) -> str:
     """A time by a pattern's pieces."""
     moment = moment_of(micros)
-    return "".join(FORMATS[piece.letter](moment, piece.count) if piece.letter else piece.text for piece in found)
+    return "".join(FORMATS[piece.letter](moment, piece.size) if piece.letter else piece.text for piece in found)
 
 
 # parsing
@@ -205,7 +205,7 @@ def parsed(text: str, found: tuple[Piece, ...]) -> int | None:
 
 
 def is_number(piece: Piece) -> bool:
-    return piece.letter in NUMERIC and not (piece.letter in "ML" and piece.count > 2) if piece.letter else False
+    return piece.letter in NUMERIC and not (piece.letter in "ML" and piece.size > 2) if piece.letter else False
 
 
 def literal(state: Parsed, text: str) -> bool:
@@ -217,7 +217,7 @@ def literal(state: Parsed, text: str) -> bool:
 
 def field(state: Parsed, piece: Piece, *, adjacent: bool) -> bool:
     state.skip_blanks()
-    letter, count = piece.letter, piece.count
+    letter, count = piece.letter, piece.size
     if letter in "ML" and count > 2:
         value = state.name(MONTHS)
         state.numbers["M"] = 0 if value is None else value + 1

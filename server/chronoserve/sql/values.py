@@ -99,10 +99,10 @@ def floating_equal(left: float, right: float) -> bool:
 def less(data_type: DataType) -> Callable[[Any, Any], bool]:
     key = sort_key(data_type)
     if key is None:
-        return lambda left, right: left < right  # type: ignore[no-any-return]
+        return lambda left, right: left < right
     if data_type in (DOUBLE, FLOAT):
         return floating_less
-    return lambda left, right: key(left) < key(right)  # type: ignore[no-any-return]
+    return lambda left, right: key(left) < key(right)
 
 
 def floating_less(left: float, right: float) -> bool:
@@ -110,7 +110,7 @@ def floating_less(left: float, right: float) -> bool:
 
 
 def map_key(data_type: DataType) -> Callable[[Any], Any] | None:
-    """What a map's Python dict is keyed by: None for the value itself; lists become tuples. -0.0 and 0.0 are one key in Python as in Spark 4."""
+    """What a map's Python dict is keyed by: None for the value itself; lists become tuples."""
     match data_type:
         case ListType(element):
             inner = map_key(element)
