@@ -26,14 +26,12 @@ CODEC = "join_codec_fetch"
 
 _ABSENT = object()
 
-NullKey = None
-"""In place of an ask: a key is null, so the part contributes nothing."""
-
 PartAsk = Ask | KVError | None
+"""What is asked of the store for a part of a row, or why nothing is; None: a key is null, so the part contributes nothing."""
 
 
 def part_asks(plan: JoinPlan, keys: Mapping[str, object], asks: Asks, streams: Callable[[str], bool]) -> list[PartAsk]:
-    """For each part of a row: what is asked of the store, or why nothing is. ``streams``: whether a dataset may have values."""
+    """One for each part of the join. ``streams``: whether a dataset may have values."""
     encoded = [_encoded(slot, keys) for slot in plan.parts.slots]
     return [_part_ask(part, encoded[part.slot], asks, streams) for part in plan.parts.parts]
 
@@ -48,7 +46,7 @@ def _encoded(slot: KeySlot, keys: Mapping[str, object]) -> bytes | KVError | Non
         elif value is _ABSENT:
             return _missing(slot, keys)
     if null:
-        return NullKey
+        return None
     if slot.codec is None:
         return b""
     try:
@@ -81,9 +79,15 @@ class _Row:
     faults: dict[str, KVError] = field(default_factory=dict)
     freshness: dict[str, Freshness] = field(default_factory=dict)
     tried: int = 0
-    """Parts that were asked."""
+    """Parts that were asked, or should have been."""
+    failed: int = 0
+    """Parts without an answer."""
     found: int = 0
     """Parts that had something for the row."""
+
+    def fail(self, stem: str, error: KVError) -> None:
+        self.failed += 1
+        self.errors[stem] = error
 
 
 @dataclass(slots=True)
@@ -132,7 +136,7 @@ def _join_row(
             continue
         made.tried += 1
         if isinstance(ask, KVError):
-            made.errors[part.stem] = ask
+            made.fail(part.stem, ask)
             _count_error(part)
         else:
             _add_part(made, part, ask, request.keys, resolver=resolver, query_ts=query_ts)
@@ -160,7 +164,7 @@ def _add_part(made: _Row, part: PartPlan, ask: Ask, keys: Mapping[str, object], 
     reply, error, fault = resolver.resolve(group, ask, query_ts)
     if reply is None:
         assert error is not None
-        made.errors[part.stem] = error
+        made.fail(part.stem, error)
         group.metrics.errors += 1
         return
     if fault is not None:
@@ -187,6 +191,7 @@ def _add_derived(
         made.features[part.prefix + name] = value
     for stem, failure in failures.items():
         made.errors[part.prefix + stem] = failure
+    made.failed += bool(failures)
 
 
 def _add_externals(made: _Row, plan: JoinPlan, keys: Mapping[str, object], external: Sequence[Answer | None]) -> None:
@@ -197,9 +202,9 @@ def _add_externals(made: _Row, plan: JoinPlan, keys: Mapping[str, object], exter
         made.tried += 1
         if answer is None:
             lacking = ", ".join(repr(left) for _, left in part.pairs if left not in keys)
-            made.errors[part.stem] = InvalidRequest(f"the keys of the request lack {lacking}", field="keys")
+            made.fail(part.stem, InvalidRequest(f"the keys of the request lack {lacking}", field="keys"))
         elif isinstance(answer, KVError):
-            made.errors[part.stem] = answer
+            made.fail(part.stem, answer)
         else:
             made.found += 1
             for name, value in answer.items():
@@ -225,7 +230,7 @@ def _finished(plan: JoinPlan, request: FeatureRequest, made: _Row, query_ts: int
             errors = errors | failures
         if made.errors:
             features = _without_stems(features, made.errors)
-    status, cause = _status(made, failed)
+    status, cause = _status(plan, made, failed)
     shown = features if features or cause is None else None
     row = FeatureRow(status, shown, plan.types, keys, cause, errors | made.faults if made.faults else errors, made.freshness)
     return Made(row, base, loggable=True)
@@ -255,17 +260,14 @@ def _without_stems(features: Mapping[str, Any], errors: Iterable[str]) -> dict[s
     return {name: value for name, value in features.items() if not name.startswith(stems)}
 
 
-def _status(made: _Row, failed: KVError | None) -> tuple[RowStatus, KVError | None]:
+def _status(plan: JoinPlan, made: _Row, failed: KVError | None) -> tuple[RowStatus, KVError | None]:
+    """How far the row can be trusted, and why it is an ERROR. ``failed``: its derivations did."""
     if failed is not None:
         return RowStatus.ERROR, failed
     if made.errors:
-        if not made.found and made.tried and len(made.errors) >= made.tried:
-            return RowStatus.ERROR, next(iter(made.errors.values()))
-        return RowStatus.DEGRADED, None
+        nothing = made.failed == made.tried
+        return (RowStatus.ERROR, next(iter(made.errors.values()))) if nothing else (RowStatus.DEGRADED, None)
     if made.faults:
         return RowStatus.DEGRADED, None
-    return (RowStatus.OK if made.found or (not made.tried and not _empty(made)) else RowStatus.MISSING), None
-
-
-def _empty(made: _Row) -> bool:
-    return not made.features
+    whole = made.found or not (plan.parts.parts or plan.parts.externals)
+    return (RowStatus.OK if whole else RowStatus.MISSING), None

@@ -42,6 +42,8 @@ async def test_contextual_fields_are_the_rows_own_as_they_came() -> None:
     row = await pantry.join("team/j.v1", {"user": "nobody", "ctx": boxed.Int(3)})
     assert (row.status, row.features) == (RowStatus.MISSING, {"ext_contextual_ctx": 3, "ext_contextual_note": None})
     assert type((row.features or {})["ext_contextual_ctx"]) is boxed.Int
+    row = await pantry.join("team/j.v1", {"user": None, "ctx": 3})
+    assert row.status is RowStatus.MISSING
 
 
 async def test_a_join_of_nothing_but_context_is_whole() -> None:
