@@ -1,6 +1,7 @@
-"""``chronoserve demo``: a real server on the embedded store, Chronon's recorded bytes in, and the same bytes out again.
+"""``chronoserve demo``: a real server on the embedded store, Chronon's recorded bytes in, the same bytes and a join's features out.
 
-The bytes are the puts of one recorded world of Chronon's JVM (uploads, streaming events, tiles, join configurations).
+The bytes are the puts of one recorded world of Chronon's JVM (uploads, streaming events, tiles, join configurations), and
+the features are compared with what the JVM answered in that world.
 """
 
 import asyncio
@@ -23,13 +24,21 @@ import grpc
 
 from chronoserve import __version__
 from chronoserve.app.child_server import child_server
+from chronoserve.app.connection import Server
 from chronoserve.app.discovery import Reflection, call, request_of
+from chronoserve.app.feature_table import Answered, heading, lines, record, types_of
 from chronoserve.app.notation import Notation, show_time
+from chronoserve.app.replay.compare import entry_differences
+from chronoserve.app.replay.grpc_face import GrpcAnswers
 from chronoserve.app.terminal import Screen, seconds_text, size_text
+from chronoserve.codec.tagged import untag
 from chronoserve.model.errors import Internal, KVError
-from chronoserve_client import AsyncClient, ChronoserveError, Dataset, Get, Kind, Put, TimedValue
+from chronoserve.model.features import FeatureRequest
+from chronoserve_client import AsyncClient, ChronoserveError, Dataset, Fetch, Get, Kind, Put, TimedValue
 
 DATA = "demo_data.jsonl.gz"
+ANSWER = "demo_answer.json"
+"""A request of the same world, with what the JVM answered."""
 SERVICE = "chronoserve.v1.KVStore"
 CALL_SECONDS = 10.0
 VALUES_SHOWN_MAX = 3
@@ -96,11 +105,13 @@ async def _demo(screen: Screen, folder: Path, *, kept: bool, stay: bool) -> None
         report.done("server", f"listens on {address}, embedded store", time.perf_counter() - began)
         async with AsyncClient(address, timeout=CALL_SECONDS, write_timeout=CALL_SECONDS) as client:
             await _through_the_client(report, client, puts, expected)
-        await _through_reflection(report, address, expected)
+            await _through_reflection(report, address, expected)
+            fetched = await _fetched(report, client, address)
         screen.say("\n  Every byte came back. One key of them:\n")
         shown = next(key for key in expected if key[1] == SHOWN_KEY and key[0].endswith("_STREAMING"))
         _show_values(screen, shown, expected[shown])
-        _show_next(screen, shown, _Ending(address if stay else None, folder if kept else None))
+        _show_features(screen, fetched)
+        _show_next(screen, shown, _Ending(address if stay else None, folder if kept else None, _words(fetched.request)))
         if stay:
             screen.note(f"Serving on {address} until Ctrl-C.")
             with suppress(asyncio.CancelledError):
@@ -147,6 +158,39 @@ async def _through_reflection(report: Report, address: str, expected: Expected) 
             pairs = zip(expected, answer.responses, strict=True)
             found = {key: tuple(TimedValue(value.bytes, value.millis) for value in response.values) for key, response in pairs}
             said.append(f"{_compare(found, expected)}, from descriptors alone: equal")
+
+
+async def _fetched(report: Report, client: AsyncClient, address: str) -> Answered:
+    """The recorded request, asked of the server.
+
+    Raises:
+        Internal: it is answered otherwise than by the JVM.
+    """
+    answer = load_answer()
+    request = Fetch(answer["name"], {name: untag(value) for name, value in answer["keys"].items()}, answer["at_millis"])
+    with report.step("FetchJoins") as said:
+        (row,) = await client.fetch_joins([request], freshness=True)
+        await _compare_with_jvm(address, answer)
+        said.append(f"{len(row.features)} features of {len(row.freshness)} group bys: equal to what the JVM answered")
+    schema = await client.join_schema(request.name)
+    return Answered(request, row, types_of(schema.value_schema), request.at or 0)
+
+
+async def _compare_with_jvm(address: str, answer: Mapping[str, Any]) -> None:
+    async with GrpcAnswers.to(Server(target=address)) as answers:
+        request = FeatureRequest(answer["name"], {name: untag(value) for name, value in answer["keys"].items()}, answer["at_millis"])
+        found = await answers.fetch("fetchJoin", [request], [dict(answer)])
+    if found.call_error is not None:
+        raise Internal(f"the features were not answered: {found.call_error['message']}")
+    differences = list(entry_differences(answer["values"], found.responses[0].get("values") or {}, ""))
+    if differences:
+        raise Internal(f"{len(differences)} features are not what the JVM answered: {differences[0]}")
+
+
+def load_answer() -> dict[str, Any]:
+    """The recorded request: ``name``, tagged ``keys``, ``at_millis``, and the JVM's ``values``."""
+    found: dict[str, Any] = json.loads(files("chronoserve.app").joinpath(ANSWER).read_bytes())
+    return found
 
 
 def load_puts() -> list[Put]:
@@ -199,11 +243,22 @@ def _show_values(screen: Screen, key: Key, values: Sequence[TimedValue]) -> None
         screen.say(f"    … {len(values) - VALUES_SHOWN_MAX} more")
 
 
+def _show_features(screen: Screen, fetched: Answered) -> None:
+    if screen.json_lines:
+        screen.tell(record(fetched), "")
+        return
+    screen.say(f"\n  {heading(fetched)}\n")
+    for style, line in lines(fetched):
+        screen.say(f"    {line}", style=style or None)
+
+
 class _Ending(NamedTuple):
     """What is left when the demo has shown everything: a server that goes on at ``address``, a ``folder`` that stays."""
 
     address: str | None
     folder: Path | None
+    fetch: str
+    """The words that fetch what was shown."""
 
     def commands(self, dataset: str, key: str) -> list[str]:
         """What can be tried as it stands, in this order."""
@@ -214,6 +269,7 @@ class _Ending(NamedTuple):
             f"{program} kv describe {place}",
             f"{program} kv get {dataset} {key} {place}",
             f"{program} kv scan ZIPLINE_METADATA --limit 1 {place}",
+            f"{program} fetch join {self.fetch} {place}",
         ]
         if not self.address:
             commands.append(f"{program} serve --store lmdb://{folder}")
@@ -221,6 +277,11 @@ class _Ending(NamedTuple):
                 commands.insert(0, f"{program} demo --dir {folder}")
         served = self.address or "127.0.0.1:50051"
         return [*commands, f"grpcurl -plaintext {served} describe {SERVICE}", f"grpcurl -plaintext {served} {SERVICE}/GetCapabilities"]
+
+
+def _words(request: Fetch) -> str:
+    keys = " ".join(f"-k {name}={value}" for name, value in request.keys.items())
+    return f"{request.name} {keys} --at {show_time(request.at or 0)}"
 
 
 def _program() -> str:

@@ -13,7 +13,9 @@ from chronoserve.model.types import short_name
 from chronoserve_client import ChronoserveError, FeatureRow, Fetch, Freshness, RowStatus
 
 COLUMNS = ("feature", "value", "type", "age", "status")
-STYLES = {"ok": "green", "null": "dim", "degraded": "yellow", "error": "red"}
+CELL_CHARS_MAX = 40
+"""Of a table as text."""
+STYLES = {"ok": "green", "null": "bright_black", "degraded": "yellow", "error": "red"}
 ROW_STYLES = {RowStatus.OK: "green", RowStatus.MISSING: "yellow", RowStatus.DEGRADED: "yellow", RowStatus.ERROR: "red"}
 
 
@@ -57,13 +59,30 @@ def heading(answered: Answered) -> str:
     return f"{answered.request.name}  {keys}  {show_time(answered.at)}  {answered.row.status.name}"
 
 
+def lines(answered: Answered) -> list[tuple[str, str]]:
+    """The table as text, each line with the colour of its status; long values are cut. For where a table is wanted in a pipe too."""
+    rows = [("", COLUMNS), *((item.style, tuple(_cut(cell) for cell in cells)) for item in _items(answered, "") for cells in item.rows)]
+    widths = [max(len(cells[at]) for _, cells in rows) for at in range(len(COLUMNS))]
+    return [(style, "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()) for style, cells in rows]
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= CELL_CHARS_MAX else f"{cell[: CELL_CHARS_MAX - 1]}…"
+
+
 def _items(answered: Answered, number: str) -> list[Item]:
     row = answered.row
     first = (number,) if number else ()
-    rows = [(*_feature(answered, name, value), "null" if value is None else "ok") for name, value in row.features.items()]
+    rows = [(*_feature(answered, name, row.features[name]), "null" if row.features[name] is None else "ok") for name in _ordered(answered)]
     rows += [(stem, error.message, "", "", _part_status(row, stem)) for stem, error in row.part_errors.items()]
     rows += [("", row.error.message, "", "", "error")] if row.error else []
     return [Item({}, [(*first, *cells)], STYLES[cells[-1]]) for cells in rows]
+
+
+def _ordered(answered: Answered) -> list[str]:
+    """Features in the order of their schema: on the wire they have none. What the schema lacks comes last."""
+    places = {name: at for at, name in enumerate(answered.types)}
+    return sorted(answered.row.features, key=lambda name: places.get(name, len(places)))
 
 
 def _feature(answered: Answered, name: str, value: object) -> tuple[str, str, str, str]:
@@ -89,8 +108,8 @@ def record(answered: Answered) -> dict[str, object]:
         "keys": plain(answered.request.keys),
         "at_millis": answered.request.at,
         "status": row.status.name,
-        "features": plain(row.features),
-        "types": {name: answered.types[name] for name in row.features if name in answered.types},
+        "features": {name: plain(row.features[name]) for name in _ordered(answered)},
+        "types": {name: answered.types[name] for name in _ordered(answered) if name in answered.types},
         "part_errors": {stem: _error(error) for stem, error in row.part_errors.items()},
         "freshness": {part: {"batch_end_millis": fresh.batch_end, "stream_millis": fresh.stream} for part, fresh in row.freshness.items()},
     }

@@ -13,7 +13,7 @@ import pytest
 from chronoserve.app import demo
 from chronoserve.model.errors import Internal
 from chronoserve_client import Put, TimedValue
-from tests.unit.app.shell import COMMAND, SECONDS, run_process
+from tests.unit.app.shell import COMMAND, SECONDS, run, run_process
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "f_e2e.jsonl.gz"
 
@@ -23,8 +23,8 @@ def test_it_ends_well_and_its_commands_work(tmp_path: Path) -> None:
     assert answer.code == 0, answer.err
     assert "482 values, from descriptors alone: equal" in answer.out
     assert "Every byte came back" in answer.out
-    commands = [shlex.split(line) for line in answer.out.splitlines() if line.strip().startswith("chronoserve kv")]
-    assert len(commands) == 3
+    commands = [shlex.split(line) for line in answer.out.splitlines() if line.strip().startswith(("chronoserve kv", "chronoserve fetch"))]
+    assert len(commands) == 4
     for command in commands:
         tried = run_process(*command[1:], cwd=tmp_path)
         assert tried.code == 0, tried.err
@@ -34,8 +34,10 @@ def test_it_ends_well_and_its_commands_work(tmp_path: Path) -> None:
 def test_json_is_an_object_a_step_and_the_store_is_gone(tmp_path: Path) -> None:
     answer = run_process("demo", "--json", env={"TMPDIR": str(tmp_path)})
     assert answer.code == 0, answer.err
-    steps = [step["step"] for step in answer.objects]
-    assert steps == ["server", "Create", "MultiPut", "MultiPut", "MultiGet", "reflection", "MultiGet"]
+    *steps, features = answer.objects
+    expected = ["server", "Create", "MultiPut", "MultiPut", "MultiGet", "reflection", "MultiGet", "FetchJoins"]
+    assert [step["step"] for step in steps] == expected
+    assert (features["name"], features["status"], len(features["features"])) == ("test/j_multi_4.v1", "OK", 24)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -61,6 +63,35 @@ def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     assert found.code == 1
     assert "the server did not start" in found.err
     assert "Traceback" not in found.err
+
+
+def test_it_ends_with_a_fetched_join_as_a_table(tmp_path: Path) -> None:
+    answer = run_process("demo", "--no-stay", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    table = answer.out[answer.out.index("test/j_multi_4.v1") :].split("Try next")[0].splitlines()
+    assert table[2].split() == ["feature", "value", "type", "age", "status"]
+    rows = [line.split() for line in table[3:] if line.strip()]
+    assert len(rows) == 24
+    assert {row[-1] for row in rows} == {"ok", "null"}
+    assert ["test_tiled_4_v1_vl_unique_count_1d", "32", "long", "10", "min", "ok"] in rows
+
+
+def test_an_answer_that_is_not_the_jvm_s_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = demo.load_answer()
+    answer["values"]["test_tiled_4_v1_vl_unique_count_1d"] = {"long": 33}
+    monkeypatch.setattr(demo, "load_answer", lambda: answer)
+    found = run("demo", "--no-stay")
+    assert found.code == 1
+    assert "1 features are not what the JVM answered: test_tiled_4_v1_vl_unique_count_1d" in found.err
+
+
+def test_its_request_is_that_of_the_recording() -> None:
+    answer = demo.load_answer()
+    recorded = [json.loads(line) for line in gzip.decompress(GOLDEN.read_bytes()).splitlines()]
+    (request,) = (each for each in recorded if each.get("id") == "f-s-4-r9")
+    (asked,), (response,) = request["requests"], request["responses"]
+    assert (asked["name"], asked["at_millis"], response["values"]) == (answer["name"], answer["at_millis"], answer["values"])
+    assert answer["keys"].items() <= asked["keys"].items()
 
 
 def test_its_bytes_are_those_of_the_recording() -> None:
