@@ -110,7 +110,7 @@ class Api:
 
     # what it gets
 
-    def build_fetcher(self, *, debug: bool = False, caller_name: str | None = None, disable_error_throws: bool = False) -> Fetcher:
+    def build_fetcher(self, debug: bool = False, caller_name: str | None = None, disable_error_throws: bool = False) -> Fetcher:
         """A fetcher on the server's parts, or without a server on ``gen_kv_store``; call it on the event loop that it shall serve.
 
         ``debug`` logs the response of each row, whatever the join's sample. ``caller_name`` tells the log who it is for.

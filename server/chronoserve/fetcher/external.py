@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import isawaitable
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
@@ -328,7 +329,10 @@ class _Function(Handler):
     function: Function
 
     async def fetch(self, source: ExternalSource, rows: Sequence[Row], *, deadline: float) -> Sequence[Answer | None]:
-        return await self.function(rows)
+        made = self.function(rows)
+        if not isawaitable(made):
+            raise ExternalFailed("its handler is no async function")
+        return await made
 
 
 def _handler(name: str, given: object) -> Handler:

@@ -55,7 +55,8 @@ class HttpJson:
             tls = ssl.create_default_context(cafile=self._endpoint.ca_file) if self._endpoint.ca_file else True
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=tls),
-                headers={"content-type": "application/json", **self._endpoint.headers},
+                headers={"content-type": "application/json", "accept-encoding": "identity", **self._endpoint.headers},
+                auto_decompress=False,  # a few packed bytes could become more than any bound
                 timeout=aiohttp.ClientTimeout(total=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

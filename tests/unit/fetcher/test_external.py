@@ -77,7 +77,7 @@ def answering(answer: object) -> Callable[[Rows], Awaitable[Any]]:
         (answering({"a": 1}), "answered dict where"),
         (answering("abc"), "answered str where"),
         (answering([{}, {}]), "gave 2 answers to 3 rows"),
-        (lambda rows: [{}] * 3, "failed: TypeError"),
+        (lambda rows: [{}] * 3, "failed: its handler is no async function"),
     ],
 )
 @in_virtual_time

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -127,6 +128,16 @@ async def test_a_service_that_misbehaves_is_an_error_for_the_call(page: Page, sa
         (answer,) = await ask([{"user": "secret"}])
     assert said in message(answer)
     assert "secret" not in message(answer)
+
+
+async def test_packed_answers_are_not_unpacked() -> None:
+    async def page(request: web.Request) -> web.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        return web.Response(body=gzip.compress(b'{"results": [{"features": {}}]}'), headers={"content-encoding": "gzip"})
+
+    async with asking(page) as ask:
+        (answer,) = await ask([{}])
+    assert "not JSON" in message(answer)
 
 
 @pytest.mark.parametrize("result", [5, [], {"features": [1]}, {"error": 7}, {"error": ""}])
