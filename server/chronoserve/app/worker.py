@@ -18,7 +18,7 @@ from chronoserve.kvstore.layers.hot_keys import HotReport
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.bulk import BulkLoader
 from chronoserve.service.identity import JWTVerifier, StaticTokens, TokenVerifier
-from chronoserve.wire import transports
+from chronoserve.wire import fetcher, kv, transports
 from chronoserve.wire.auth import Authenticator
 from chronoserve.wire.data_port import Transport
 from chronoserve.wire.exposition import Observed, registry
@@ -136,7 +136,8 @@ class Worker:
             for name in self.composed.router.stores:
                 health.set(f"store/{name}", NOT_SERVING if name in found else SERVING)
             everything_down = len(found) == len(self.composed.router.stores)
-            health.set("chronoserve.v1.KVStore", NOT_SERVING if everything_down else SERVING)
+            for service in (kv.SERVICE, fetcher.SERVICE):
+                health.set(service, NOT_SERVING if everything_down else SERVING)
             await asyncio.sleep(HEALTH_CHECK_SECONDS)
 
 

@@ -60,16 +60,20 @@ class Features:
             InvalidRequest: more rows than a call may have.
             KVError: no row could be attempted: overload, or the deadline has passed.
         """
-        if len(requests) > self.limits.rows_per_call_max:
-            raise InvalidRequest(
-                f"a call has at most {self.limits.rows_per_call_max} rows, got {len(requests)}; send several calls", field="requests"
-            )
+        self.check_rows(len(requests))
         judged = [self._judge(request, caller) for request in requests]
         if caller is not None and target is Target.GROUP_BYS:
             judged = await self._judge_by_own_name(judged, deadline, caller)
         good = [request for request in judged if isinstance(request, FeatureRequest)]
         rows = iter(await self._fetch(target, good, deadline, trace) if good else ())
         return [next(rows) if isinstance(request, FeatureRequest) else request for request in judged]
+
+    def check_rows(self, rows: int) -> None:
+        """Raises InvalidRequest where a call has more rows than it may; a face asks before it reads any of them."""
+        if rows > self.limits.rows_per_call_max:
+            raise InvalidRequest(
+                f"a call has at most {self.limits.rows_per_call_max} rows, got {rows}; send several calls", field="requests"
+            )
 
     async def _fetch(self, target: Target, requests: list[FeatureRequest], deadline: float, trace: Trace | None) -> list[FeatureRow]:
         fetch = self.fetcher.fetch_joins if target is Target.JOINS else self.fetcher.fetch_group_bys

@@ -1,8 +1,9 @@
 """The Fetcher service: features by join or group by, their schemas, their names, and where each comes from."""
 
+import asyncio
 import base64
 import binascii
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -13,9 +14,10 @@ from chronoserve.fetcher.fetch import Names
 from chronoserve.fetcher.observe import Phase
 from chronoserve.fetcher.trace import Trace, TracedRead
 from chronoserve.model.errors import InvalidRequest
+from chronoserve.model.features import FeatureRow
 from chronoserve.service.access import Caller
 from chronoserve.service.avro_rows import hash_of
-from chronoserve.service.features import Features, Target
+from chronoserve.service.features import ROWS_AT_ONCE, Features, Target
 from chronoserve.v1 import fetcher_pb2
 from chronoserve.wire import feature_requests
 from chronoserve.wire.feature_replies import ReplyEncoder, fresh
@@ -23,6 +25,7 @@ from chronoserve.wire.seam import Seam, parse
 from chronoserve.wire.status import status
 
 SERVICE = "chronoserve.v1.Fetcher"
+ENCODINGS = frozenset(fetcher_pb2.Encoding.values())
 
 
 class FetcherService:
@@ -77,8 +80,9 @@ class FetcherService:
         self, target: Target, message: fetcher_pb2.FetchRequest, deadline: float, caller: Caller | None, arrived: float
     ) -> bytes:
         encoding = message.encoding
-        if encoding not in fetcher_pb2.Encoding.values():
+        if encoding not in ENCODINGS:
             raise InvalidRequest("encoding is one of MAP, PACKED and AVRO", field="encoding")
+        self._features.check_rows(len(message.requests))
         requests = feature_requests.requests(message.requests)
         metrics = self._features.metrics(target)
         metrics.phase(Phase.QUEUE, perf_counter() - arrived)
@@ -91,16 +95,28 @@ class FetcherService:
             avro = partial(self._features.avro, target, deadline=deadline)
             reply = await self._encoder.avro(names, rows, avro, freshness=message.include_freshness)
         else:
-            reply = self._encoder.maps(rows, freshness=message.include_freshness)
+            reply = await self._maps(rows, freshness=message.include_freshness)
         metrics.phase(Phase.ENCODE, perf_counter() - began)
         return self._bounded(reply)
+
+    async def _maps(self, rows: Sequence[FeatureRow], *, freshness: bool) -> bytes:
+        """Replies of many rows are made in parts, others get their turn in between, and one that has become too large ends there."""
+        if len(rows) <= ROWS_AT_ONCE:
+            return self._encoder.maps(rows, freshness=freshness)
+        reply = bytearray()
+        for at in range(0, len(rows), ROWS_AT_ONCE):
+            reply += self._encoder.maps(rows[at : at + ROWS_AT_ONCE], freshness=freshness)
+            if len(reply) > self._message_bytes_max:
+                break
+            await asyncio.sleep(0)
+        return bytes(reply)
 
     def _bounded(self, reply: bytes) -> bytes:
         """``reply``, unless it is larger than a client will take. Raises InvalidRequest with advice."""
         if len(reply) <= self._message_bytes_max:
             return reply
         raise InvalidRequest(
-            f"the answer has {len(reply)} bytes, over the limit of {self._message_bytes_max} for a message: ask for fewer rows, "
+            f"the answer has more than the {self._message_bytes_max} bytes of a message: ask for fewer rows, "
             "or for ENCODING_PACKED, which sends names once",
             field="requests",
         )

@@ -169,7 +169,9 @@ class FeatureRoutes:
         """
         at_millis = _number(request, "at_millis", 0, MILLIS_MAX)
         name = _name(request)
-        asked = [_asked(name, keys, at_millis) for keys in _key_maps(await request.read())]
+        key_maps = _key_maps(await request.read())
+        self._features.check_rows(len(key_maps))
+        asked = [_asked(name, keys, at_millis) for keys in key_maps]
         rows = await self._features.fetch(target, asked, deadline=deadline, caller=caller)
         fatal = (errors.PermissionDenied, errors.UnknownConf) if target is Target.JOINS else (errors.PermissionDenied,)
         if rows and all(isinstance(row.error, fatal) for row in rows):

@@ -14,6 +14,7 @@ from chronoserve.model.boxed import Float, Int
 from chronoserve.model.errors import InvalidRequest, PermissionDenied, Unavailable
 from chronoserve.model.features import FeatureRequest, FeatureRow, Freshness, RowStatus
 from chronoserve.service.access import Caller, Policy, Rule, Verb
+from chronoserve.service.features import ROWS_AT_ONCE
 from chronoserve.v1 import fetcher_pb2
 from chronoserve.wire import feature_requests
 from chronoserve.wire.fetcher import FetcherService
@@ -120,6 +121,24 @@ async def test_an_encoding_of_next_year_is_refused() -> None:
 async def test_an_answer_larger_than_a_message_is_refused_with_advice() -> None:
     with pytest.raises(InvalidRequest, match="fewer rows"):
         await fetch(service(FakeFetcher(), message_bytes_max=50), fetch_request("a", "b"))
+
+
+async def test_a_large_reply_is_made_in_parts_and_ends_where_it_is_too_large() -> None:
+    names = [f"n{n}" for n in range(3 * ROWS_AT_ONCE)]
+    reply = await fetch(service(FakeFetcher()), fetch_request(*names))
+    assert [read(response.features["count"]) for response in reply.responses] == [("int", n) for n in range(1, len(names) + 1)]
+    of = service(FakeFetcher(), message_bytes_max=10 * ROWS_AT_ONCE)
+    whole = of._encoder.maps
+    made: list[int] = []
+
+    def maps(rows: Any, *, freshness: bool) -> bytes:
+        made.append(len(rows))
+        return whole(rows, freshness=freshness)
+
+    of._encoder.maps = maps  # type: ignore[method-assign]
+    with pytest.raises(InvalidRequest, match="fewer rows"):
+        await fetch(of, fetch_request(*names))
+    assert made == [ROWS_AT_ONCE]
 
 
 async def test_what_fails_the_whole_call_fails_it() -> None:
