@@ -82,8 +82,9 @@ def _any(guides: Any) -> Tagged:
 
 def _hex(text: str) -> str:
     """Base64 of either alphabet, padded or not: the JVM's library has changed its mind."""
+    standard = text.replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4)).hex()
+        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True).hex()
     except (binascii.Error, ValueError):
         return f"no base64: {text}"
 
