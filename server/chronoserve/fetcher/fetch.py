@@ -275,7 +275,7 @@ class Fetcher:
                 if (
                     plan.log.threshold is not None
                     and each.loggable
-                    and not write_log(log, plan.log, request, each.row, base=each.base, began=began)
+                    and not write_log(log, plan.log, request, each.row, base=each.base, began=began, every=self.settings.debug)
                 ):
                     self.metrics.joins.failures[LOG_FAILED] += 1
 

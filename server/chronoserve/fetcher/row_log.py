@@ -22,14 +22,23 @@ def publish(log: ResponseLog, schemas: JoinLog, now: int) -> None:
     log.offer(LoggedResponse(schemas.hash.encode(), schemas.schema.encode(), SCHEMA_PUBLISH_EVENT, now, None))
 
 
-def write_log(log: ResponseLog, schemas: JoinLog, request: FeatureRequest, row: FeatureRow, *, base: Mapping[str, Any], began: int) -> bool:
-    """Offer the row, if its keys are among those that are logged. ``base``: features before derivations.
+def write_log(
+    log: ResponseLog,
+    schemas: JoinLog,
+    request: FeatureRequest,
+    row: FeatureRow,
+    *,
+    base: Mapping[str, Any],
+    began: int,
+    every: bool = False,
+) -> bool:
+    """Offer the row, if its keys are among those that are logged, or ``every`` row is. ``base``: features before derivations.
 
     False: it could not be encoded, which changes nothing for the caller. The reason is logged now and then.
     """
     try:
         key = schemas.key_bytes(row.keys)
-        if not schemas.sampled(key):
+        if not (every or schemas.sampled(key)):
             return True
         value = schemas.value_bytes({**base, **row.features} if row.features else base)
     except KVError as error:

@@ -1,11 +1,22 @@
 """Api: what a subclass may bring, and a fetcher without a server."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 
 import pytest
 
-from chronoserve.api import Api, GroupByServingInfo, LoggedResponse, Mutation, StreamDecoder, online
+from chronoserve.api import (
+    Api,
+    FeatureRequest,
+    GroupByServingInfo,
+    LoggedResponse,
+    Mutation,
+    StreamDecoder,
+    TimedValue,
+    deadline_in,
+    online,
+)
 from chronoserve.fetcher.settings import FetchSettings
 from chronoserve.model.confs import GroupBy, MetaData
 from chronoserve.model.errors import FailedPrecondition, InvalidRequest, Unsupported
@@ -45,6 +56,33 @@ async def test_what_is_asked_of_a_fetcher_reaches_it(monkeypatch: pytest.MonkeyP
     api.build_fetcher()
     assert [(each.debug, each.skip_undecodable_stream) for each in made] == [(True, True), (False, False)]
     await api.close()
+
+
+JOIN = {
+    "metaData": {"name": "team.j.v1", "team": "team", "samplePercent": 0.001},
+    "left": {"events": {"table": "l", "query": {"selects": {"user": "user"}, "timeColumn": "ts", "setups": []}, "isCumulative": 0}},
+    "joinParts": [],
+    "onlineExternalParts": [
+        {
+            "source": {
+                "metadata": {"name": "geo"},
+                "keySchema": {"kind": 13, "name": "k", "params": [{"name": "user", "dataType": {"kind": 7}}]},
+                "valueSchema": {"kind": 13, "name": "v", "params": [{"name": "city", "dataType": {"kind": 7}}]},
+            }
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(("debug", "logged"), [(False, 0), (True, 20)])
+async def test_debug_logs_rows_whatever_the_sample(*, debug: bool, logged: int) -> None:
+    api = Deployment()
+    api.store.values["ZIPLINE_METADATA", b"joins/team/j.v1"] = [TimedValue(json.dumps(JOIN).encode(), 5)]
+    fetcher = api.build_fetcher(debug)
+    rows = await fetcher.fetch_joins([FeatureRequest("team/j.v1", {"user": f"u{at}"}) for at in range(20)], deadline=deadline_in(5))
+    assert [row.features for row in rows] == [{"ext_geo_city": "Basel"}] * 20
+    await api.close()
+    assert len([row for row in api.logged if not row.control]) == logged
 
 
 class Bare(Api):
