@@ -1,6 +1,6 @@
 """chronoserve.v1.Value: from Chronon's values to its bytes, by declared type or by what the value is, and back for keys.
 
-Bodies are made by hand: for a row of features that costs two thirds of what the generated classes do
+Bodies are made by hand: for a row of features that costs 60 to 75 % of what the generated classes do
 (docs/decisions/0009-feature-encodings.md), and the tests check that both give equal messages.
 """
 
