@@ -136,7 +136,7 @@ class Data(random.Random):
         return self.choice(TEXTS)
 
     def some(self, make: Callable[[], Any]) -> list[Any]:
-        return [None if self.random() < 0.2 else make() for _ in range(self.randrange(4))]
+        return [make() for _ in range(self.randrange(4))]
 
     def keyed(self, make: Callable[[], Any]) -> dict[str, Any]:
         return {key: make() for key in self.sample(KEYS, self.randrange(4))}
