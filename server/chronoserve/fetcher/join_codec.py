@@ -20,7 +20,7 @@ SAMPLES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class JoinTypes:
-    """``base_type``: of the features before derivations. ``partial``: some part cannot be served now, so its features are missing.
+    """``base_type``: of the features before derivations; those of a part that cannot be served now are missing.
 
     ``loose``: features whose values no decoder has typed: external ones, and structs of derived group bys, which come by name.
     """
@@ -28,7 +28,6 @@ class JoinTypes:
     key_type: StructType
     base_type: StructType
     loose: frozenset[str]
-    partial: bool
 
 
 def join_types(conf: Join, parts: Sequence[PartPlan]) -> JoinTypes:
@@ -40,11 +39,9 @@ def join_types(conf: Join, parts: Sequence[PartPlan]) -> JoinTypes:
     name = conf.meta_data.name
     keys: dict[Field, None] = {}
     base: list[Field] = []
-    partial = False
     loose: set[str] = set()
     for part in parts:
         if isinstance(part.group, KVError):
-            partial = True
             continue
         served = part.group.served
         key_fields = _key_fields(part, served)
@@ -67,7 +64,6 @@ def join_types(conf: Join, parts: Sequence[PartPlan]) -> JoinTypes:
         StructType(join_log.key_record_name(name), tuple(keys)),
         StructType(join_log.base_record_name(name), tuple({field.name: field for field in base}.values())),
         frozenset(loose),
-        partial,
     )
 
 
