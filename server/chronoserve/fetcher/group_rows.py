@@ -3,18 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
-
 from chronoserve.fetcher.asks import Ask, Asks
+from chronoserve.fetcher.defects import defect
 from chronoserve.fetcher.plan import GroupByPlan
 from chronoserve.fetcher.reply import Values
 from chronoserve.fetcher.resolve import Resolver
 from chronoserve.fetcher.served import ServedGroupBy
-from chronoserve.model.errors import Internal, InvalidRequest, KVError
+from chronoserve.model.errors import InvalidRequest, KVError
 from chronoserve.model.features import FeatureRequest, FeatureRow, Freshness, RowStatus
 from chronoserve.model.types import NUMERIC
-
-log = structlog.get_logger("chronoserve.fetcher")
 
 NO_TYPES: Mapping[str, Any] = {}
 
@@ -54,9 +51,8 @@ def group_row(plan: GroupByPlan | KVError, request: FeatureRequest, ask: Ask | K
     """The answer to one request. Never raises: what is wrong with one row is that row's error."""
     try:
         return _group_row(plan, request, ask, resolver, now)
-    except Exception:
-        log.exception("a row of a group by could not be answered", group_by=request.name)
-        error = Internal("this row could not be answered: a defect of this server, which its log shows")
+    except Exception:  # noqa: BLE001 - logged by ``defect``
+        error = defect("a row of a group by could not be answered", plan.stem if isinstance(plan, GroupByPlan) else "")
         return FeatureRow(RowStatus.ERROR, None, NO_TYPES, request.keys, error)
 
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from chronoserve.codec.keys import cast_to
 from chronoserve.fetcher.asks import Ask, Asks
+from chronoserve.fetcher.defects import defect
 from chronoserve.fetcher.external import Answer
 from chronoserve.fetcher.group_rows import derived
 from chronoserve.fetcher.join_plan import JoinPlan
@@ -15,11 +14,9 @@ from chronoserve.fetcher.plan import GroupByPlan, KeySlot, PartPlan
 from chronoserve.fetcher.reply import Values
 from chronoserve.fetcher.resolve import Resolver
 from chronoserve.fetcher.served import ServedGroupBy
-from chronoserve.model.errors import Internal, InvalidRequest, KVError
+from chronoserve.model.errors import InvalidRequest, KVError
 from chronoserve.model.features import FeatureRequest, FeatureRow, Freshness, RowStatus
 from chronoserve.model.types import DataType
-
-log = structlog.get_logger("chronoserve.fetcher")
 
 CODEC = "join_codec_fetch"
 """Chronon's stem for a join whose codec cannot be built."""
@@ -114,9 +111,8 @@ def join_row(
     """
     try:
         return _join_row(plan, request, asked, resolver=resolver, external=external, now=now)
-    except Exception:
-        log.exception("a row of a join could not be answered", join=request.name)
-        error = Internal("this row could not be answered: a defect of this server, which its log shows")
+    except Exception:  # noqa: BLE001 - logged by ``defect``
+        error = defect("a row of a join could not be answered", plan.conf.meta_data.name)
         return Made(FeatureRow(RowStatus.ERROR, None, plan.types, request.keys, error), {})
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import structlog
-
 from chronoserve.fetcher.asks import NOT_READ, Ask
+from chronoserve.fetcher.defects import defect
 from chronoserve.fetcher.last_good import LastGood
 from chronoserve.fetcher.observe import Call, Phase
 from chronoserve.fetcher.plan import GroupByPlan
@@ -13,9 +12,7 @@ from chronoserve.fetcher.ports import Read
 from chronoserve.fetcher.reply import Batch, Reply, load_batch, load_stream, merge
 from chronoserve.fetcher.served import ServedGroupBy
 from chronoserve.fetcher.settings import FailedReadPolicy, FetchSettings
-from chronoserve.model.errors import Internal, KVError, LateBatch, UnknownDataset
-
-log = structlog.get_logger("chronoserve.fetcher")
+from chronoserve.model.errors import KVError, LateBatch, UnknownDataset
 
 NOTHING = b""
 
@@ -67,11 +64,8 @@ class Resolver:
             return self._resolved(group, ask, query_ts)
         except KVError as error:
             return Resolved(None, error)
-        except Exception:
-            log.exception("a group by could not be answered", group_by=group.served.name)
-            return Resolved(
-                None, Internal(f"{group.served.name} could not be answered for this row: a defect of this server, which its log shows")
-            )
+        except Exception:  # noqa: BLE001 - logged by ``defect``
+            return Resolved(None, defect("a group by could not be answered", group.served.name))
 
     def _resolved(self, group: GroupByPlan, ask: Ask, query_ts: int) -> Resolved:
         served = group.served

@@ -2,11 +2,15 @@
 
 import pytest
 
+from chronoserve.fetcher import defects
 from chronoserve.fetcher.chronon import chronon_features
+from chronoserve.fetcher.join_plan import JoinPlan
+from chronoserve.fetcher.plan import GroupByPlan
 from chronoserve.fetcher.settings import FailedReadPolicy, FetchSettings
 from chronoserve.model import boxed, types
 from chronoserve.model.errors import (
     DerivationFailed,
+    Internal,
     InvalidRequest,
     LateBatch,
     TimeBeforeBatch,
@@ -357,3 +361,33 @@ async def test_a_mapping_to_no_key_of_the_group_by_hides_the_part_from_derivatio
     assert row.features == {"team_items_v1_price": 9.5, "team_items_v1_title": "lamp", "p": 10.5}
     row = await pantry.join("team/plain.v1", {"user": "u"})
     assert list(row.part_errors) == ["team_sums_v1"]
+
+
+# defects
+
+
+async def test_a_defect_is_the_error_of_its_part_or_row_and_is_not_logged_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    pantry = await stocked()
+    await pantry.join("team/j.v1", {"user": "u", "item": 7})
+    logged: list[str] = []
+    monkeypatch.setattr(defects.log, "exception", lambda event, **_: logged.append(event))
+    plans = await pantry.fetcher._plans.joins(["team/j.v1"], pantry.clock(), deadline=pantry.deadline)
+    plan = plans["team/j.v1"]
+    assert isinstance(plan, JoinPlan)
+    part = plan.parts.parts[0]
+    assert isinstance(part.group, GroupByPlan)
+
+    def surprise(*_: object, **__: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(type(part.group.served.sawtooth), "merge", surprise)
+    for _ in range(20):
+        row = await pantry.join("team/j.v1", {"user": "u", "item": 7})
+        assert row.status is RowStatus.DEGRADED
+        assert isinstance(row.part_errors["team_sums_v1"], Internal)
+        assert "surprise" not in row.part_errors["team_sums_v1"].message
+    assert len(logged) <= 6
+    monkeypatch.setattr(plan, "casts", 5)
+    rows = await pantry.joins(FeatureRequest("team/j.v1", {"user": "u", "item": 7}, NOW), FeatureRequest("team/none.v1", {}, NOW))
+    assert isinstance(rows[0].error, Internal)
+    assert isinstance(rows[1].error, UnknownConf)
