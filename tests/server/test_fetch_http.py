@@ -186,7 +186,7 @@ datasets = ["*"]
 [[auth.policy]]
 identities = ["reader"]
 verbs = ["fetch"]
-features = ["bench_w1_*", "bench_dim"]
+features = ["bench_w1_*", "bench_w2_*", "bench_small", "bench_dim"]
 [auth.tokens]
 {tokens}"""
     started = start_server(config=config)
@@ -203,14 +203,15 @@ def test_without_a_token_nothing_is_fetched(guarded: RunningServer) -> None:
 
 
 def test_a_caller_fetches_what_the_policy_allows(guarded: RunningServer) -> None:
+    """Of the second join only some of the group bys are allowed, and a join needs each of them."""
     token = TOKENS["reader"]
     status, found, _ = ask(guarded, f"/v1/features/join/bench_w1_small{AT}", keys_of("bench_w1_small"), token)
     assert (status, [result["features"] for result in found["results"]]) == (200, recorded("bench_w1_small"))
-    for path in ("features/join/bench_w2_typical", "features/groupby/bench_small"):
+    for path in ("features/join/bench_w4_heavy", "features/join/bench_w2_typical", "features/groupby/bench_mut"):
         assert ask(guarded, f"/v1/{path}", [{"user": "user_0"}], token)[0] == 403
     assert ask(guarded, "/v1/features/groupby/bench_dim", [{"item": 1000}], token)[0] == 200
     assert ask(guarded, "/v1/join/bench_w2_typical/schema", token=token)[0] == 403
-    assert ask(guarded, "/v1/joins", token=token)[1] == {"joinNames": ["bench_w1_small"]}
+    assert ask(guarded, "/v1/joins", token=token)[1] == {"joinNames": ["bench_w1_small", "bench_w2_typical"]}
     assert ask(guarded, "/v1/joins", token=TOKENS["owner"])[1] == {"joinNames": []}
 
 

@@ -15,7 +15,8 @@ class Verb(enum.Enum):
     ADMIN = "admin"
     """Create and bulk load."""
     FETCH = "fetch"
-    """Features of a join or group by, their schemas and where they come from. It needs no other verb on the datasets below."""
+    """Features of a join or group by, their schemas and where they come from. It needs no other verb on the datasets below, and of a
+    join FETCH on each of its group bys."""
 
 
 @dataclass(frozen=True, slots=True)

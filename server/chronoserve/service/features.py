@@ -7,6 +7,7 @@ import asyncio
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from chronoserve.fetcher.fetch import Fetcher, GroupBySchema, JoinSchema, Names
 from chronoserve.fetcher.observe import KindMetrics
@@ -62,8 +63,8 @@ class Features:
         """
         self.check_rows(len(requests))
         judged = [self._judge(request, caller) for request in requests]
-        if caller is not None and target is Target.GROUP_BYS:
-            judged = await self._judge_by_own_name(judged, deadline, caller)
+        if caller is not None:
+            judged = await self._judge_parts(target, judged, deadline, caller)
         good = [request for request in judged if isinstance(request, FeatureRequest)]
         rows = iter(await self._fetch(target, good, deadline, trace) if good else ())
         return [next(rows) if isinstance(request, FeatureRequest) else request for request in judged]
@@ -101,21 +102,34 @@ class Features:
             return failed(_denied(request.name), request)
         return request
 
-    async def _judge_by_own_name(
-        self, judged: list[FeatureRequest | FeatureRow], deadline: float, caller: Caller
+    async def _judge_parts(
+        self, target: Target, judged: list[FeatureRequest | FeatureRow], deadline: float, caller: Caller
     ) -> list[FeatureRequest | FeatureRow]:
-        """A group by answers to every name that sanitises as its own does: who may not fetch it by its own may not by another."""
+        """Refuses the requests for which the caller lacks something beyond the name that was asked for."""
         names = list(dict.fromkeys(request.name for request in judged if isinstance(request, FeatureRequest)))
-        own = dict(zip(names, await self._own_names(names, deadline), strict=True))
+        lacking = await self._lacking(target, names, deadline, caller)
         return [
-            failed(_denied(request.name), request)
-            if isinstance(request, FeatureRequest) and not caller.may(Verb.FETCH, own[request.name])
-            else request
+            failed(_denied(request.name), request) if isinstance(request, FeatureRequest) and request.name in lacking else request
             for request in judged
         ]
 
+    async def _lacking(self, target: Target, names: Sequence[str], deadline: float, caller: Caller) -> set[str]:
+        """The names of which the caller may not fetch every group by: a join needs each of its parts."""
+        if target is Target.JOINS:
+            joins = await self.fetcher.metadata.joins.get(names, deadline=deadline)
+            parts = [() if isinstance(join, KVError) else tuple(part.group_by.meta_data.name for part in join.join_parts) for join in joins]
+        else:
+            parts = [(name,) for name in names]
+        every = list(dict.fromkeys(chain.from_iterable(parts)))
+        own = await self._own_names(every, deadline)
+        denied = {name for name, its_own in zip(every, own, strict=True) if not caller.may(Verb.FETCH, its_own)}
+        return {name for name, found in zip(names, parts, strict=True) if not denied.isdisjoint(found)}
+
     async def _own_names(self, names: Sequence[str], deadline: float) -> list[str]:
-        """As they were uploaded; of what was not uploaded, as asked for."""
+        """Group bys as they were uploaded; of what was not, the name asked for.
+
+        One answers to every name that sanitises as its own does: who may not fetch it by its own may not by another.
+        """
         found = await self.fetcher.metadata.served.get([naming.batch_dataset(name) for name in names], deadline=deadline)
         return [name if isinstance(served, KVError) else served.name for name, served in zip(names, found, strict=True)]
 
@@ -131,15 +145,17 @@ class Features:
 
     async def join_schema(self, name: str, *, deadline: float, caller: Caller | None = None) -> JoinSchema:
         """Raises UnknownConf, PermissionDenied, or what keeps the join from being served."""
-        authorize(caller, name)
+        await self._authorize(Target.JOINS, name, deadline, caller)
         return await self.fetcher.join_schema(name, deadline=deadline)
 
     async def group_by_schema(self, name: str, *, deadline: float, caller: Caller | None = None) -> GroupBySchema:
         """Raises UnknownConf or PermissionDenied."""
-        authorize(caller, name)
-        found = await self.fetcher.group_by_schema(name, deadline=deadline)
-        authorize(caller, found.name)
-        return found
+        await self._authorize(Target.GROUP_BYS, name, deadline, caller)
+        return await self.fetcher.group_by_schema(name, deadline=deadline)
+
+    async def _authorize(self, target: Target, name: str, deadline: float, caller: Caller | None) -> None:
+        if caller is not None and (not caller.may(Verb.FETCH, name) or await self._lacking(target, [name], deadline, caller)):
+            raise _denied(name)
 
     async def names(self, target: Target, *, page_size: int, token: bytes, deadline: float, caller: Caller | None = None) -> Names:
         """A page of what is online and the caller may fetch; such a page may be short, or empty, before the last one.
@@ -167,12 +183,6 @@ class Features:
                 return found
 
 
-def authorize(caller: Caller | None, name: str) -> None:
-    """Raises PermissionDenied."""
-    if caller is not None and not caller.may(Verb.FETCH, name):
-        raise _denied(name)
-
-
 def failed(error: KVError, request: FeatureRequest | None = None) -> FeatureRow:
     """The row of a request that could not be attempted."""
     return FeatureRow(RowStatus.ERROR, None, {}, request.keys if request else {}, error)
@@ -180,4 +190,4 @@ def failed(error: KVError, request: FeatureRequest | None = None) -> FeatureRow:
 
 def _denied(name: str) -> PermissionDenied:
     shown = name if len(name) <= NAME_CHARACTERS_MAX and name.isprintable() else "this"
-    return PermissionDenied(f"the policy does not allow this identity to fetch {shown}")
+    return PermissionDenied(f"the policy does not allow this identity to fetch {shown}, or a group by of it")

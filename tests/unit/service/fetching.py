@@ -8,6 +8,7 @@ from chronoserve.fetcher.fetch import Fetcher, GroupBySchema, JoinSchema, Names
 from chronoserve.fetcher.observe import FetchMetrics
 from chronoserve.fetcher.schemas import ValueInfo
 from chronoserve.fetcher.trace import Trace
+from chronoserve.model.confs import GroupBy, Join, JoinPart, MetaData
 from chronoserve.model.errors import InvalidRequest, UnknownConf
 from chronoserve.model.features import FeatureRequest, FeatureRow, RowStatus
 from chronoserve.model.types import DOUBLE, LONG, STRING, DataType, Field, StructType
@@ -34,9 +35,11 @@ class FakeFetcher:
         self.metrics = FetchMetrics()
         self.join_names = [f"team/join_{n}" for n in range(7)]
         self.group_by_names = [f"team.group_{n}" for n in range(4)]
-        self.metadata = SimpleNamespace(served=self)
+        self.metadata = SimpleNamespace(served=SimpleNamespace(get=self._served), joins=SimpleNamespace(get=self._joins))
         self.own_names: dict[str, str] = {}
         """A group by's name as uploaded, by dataset; others are unknown."""
+        self.parts: dict[str, list[str]] = {}
+        """Group bys by join; other joins are unknown."""
         self.traced: Callable[[Trace], None] = lambda _: None
 
     async def fetch_joins(self, requests: Sequence[FeatureRequest], *, deadline: float, trace: Trace | None = None) -> list[FeatureRow]:
@@ -49,7 +52,13 @@ class FakeFetcher:
         self.calls.append(("group by", len(requests)))
         return [self.answer(request) for request in requests]
 
-    async def get(self, datasets: Sequence[str], *, deadline: float) -> list[Any]:
+    async def _joins(self, names: Sequence[str], *, deadline: float) -> list[Any]:
+        return [
+            Join(meta_data=MetaData(name=name), join_parts=tuple(map(_part, self.parts[name]))) if name in self.parts else UnknownConf("no")
+            for name in names
+        ]
+
+    async def _served(self, datasets: Sequence[str], *, deadline: float) -> list[Any]:
         return [
             SimpleNamespace(name=self.own_names[dataset]) if dataset in self.own_names else UnknownConf("never uploaded")
             for dataset in datasets
@@ -75,6 +84,10 @@ class FakeFetcher:
             raise InvalidRequest("this page_token was not given", field="page_token")
         start, end = int(token or b"0"), int(token or b"0") + (page_size or 3)
         return Names(tuple(names[start:end]), b"%d" % end if end < len(names) else b"")
+
+
+def _part(name: str) -> JoinPart:
+    return JoinPart(group_by=GroupBy(meta_data=MetaData(name=name)))
 
 
 def features(fetcher: FakeFetcher, **limits: int) -> Features:

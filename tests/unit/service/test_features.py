@@ -4,10 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chronoserve.codec.compiled import decoder
+from chronoserve.model import naming
 from chronoserve.model.errors import DeadlinePassed, InvalidRequest, PermissionDenied, UnknownConf
 from chronoserve.model.features import FeatureRequest, FeatureRow, RowStatus
 from chronoserve.service.access import Caller, Policy, Rule, Verb
@@ -66,6 +67,60 @@ async def test_a_group_by_is_not_reached_under_a_name_that_only_sanitises_alike(
     asked = [request("open.a", 1), request("open_a", 2), request("open.b", 3), request("open_secret", 4), request("open.none", 5)]
     rows = await features(fetcher).fetch(Target.GROUP_BYS, asked, deadline=soon(), caller=OPEN)
     assert shown(rows) == [1, 2, 3, PermissionDenied, 5]
+
+
+WORDS = st.sampled_from(["a.x", "a.y", "b.x", "a/j", "b/j", "a-x"])
+RULES = st.lists(
+    st.builds(
+        Rule,
+        st.just(("me",)) | st.just(("you",)),
+        st.sets(st.sampled_from(Verb)).map(frozenset),
+        st.just(("*",)),
+        st.lists(WORDS | st.sampled_from(["a*", "*", "?.x"]), max_size=2).map(tuple),
+    ),
+    max_size=4,
+)
+PARTS = st.dictionaries(st.sampled_from(["a/j", "b/j"]), st.lists(st.sampled_from(["a.x", "a.y", "b.x", "a_x"]), max_size=3))
+
+
+@settings(max_examples=500)
+@given(RULES, PARTS, st.lists(st.sampled_from(["a/j", "b/j"]), max_size=6), st.lists(WORDS, max_size=6), st.booleans())
+def test_a_join_needs_each_of_its_parts(
+    rules: list[Rule], parts: dict[str, list[str]], joins: list[str], groups: list[str], renamed: bool
+) -> None:
+    """Against the plainest model of it (spec/reliability.md R24). ``renamed``: what is stored under A_X_BATCH calls itself a-x."""
+
+    async def main() -> None:
+        fetcher = FakeFetcher()
+        fetcher.parts = parts
+        fetcher.own_names = {"A_X_BATCH": "a-x"} if renamed else {}
+        caller = Caller("me", Policy(rules))
+
+        def may(name: str) -> bool:
+            return caller.policy.allows("me", Verb.FETCH, name)
+
+        def may_group_by(name: str) -> bool:
+            return may("a-x" if renamed and naming.sanitize(name) == "a_x" else name)
+
+        some = features(fetcher)
+        found = shown(
+            await some.fetch(Target.JOINS, [request(name, at) for at, name in enumerate(joins, 1)], deadline=soon(), caller=caller)
+        )
+        assert found == [
+            at if may(name) and all(map(may_group_by, parts.get(name, []))) else PermissionDenied for at, name in enumerate(joins, 1)
+        ]
+        asked = [request(name, at) for at, name in enumerate(groups, 1)]
+        found = shown(await some.fetch(Target.GROUP_BYS, asked, deadline=soon(), caller=caller))
+        assert found == [at if may(name) and may_group_by(name) else PermissionDenied for at, name in enumerate(groups, 1)]
+        for name in joins:
+            try:
+                await some.join_schema(name, deadline=soon(), caller=caller)
+            except PermissionDenied:
+                assert not (may(name) and all(map(may_group_by, parts.get(name, []))))
+            else:
+                assert may(name)
+
+    asyncio.run(main())
 
 
 async def test_a_call_has_a_bounded_number_of_rows_and_a_row_of_keys() -> None:
