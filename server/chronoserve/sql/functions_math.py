@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, 
 
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import BYTE, DOUBLE, FLOAT, INT, LONG, SHORT, STRING, DataType
-from chronoserve.sql import java_math
+from chronoserve.sql import fdlibm, java_math
 from chronoserve.sql.casts import BITS, WRAPS, cast
 from chronoserve.sql.coercion import adjusted, decimal_for
 from chronoserve.sql.decimals import fitting
@@ -51,7 +51,7 @@ def log_of_base(base: float, number: float) -> float | None:
     """``log(base, number)``; null where either is no positive number."""
     if number <= 0 or base <= 0:
         return None
-    return divided(math.log(number), math.log(base))
+    return divided(fdlibm.log(number), fdlibm.log(base))
 
 
 def divided(left: float, right: float) -> float:
@@ -183,16 +183,8 @@ def scaled_whole(name: str, node: Node, scale: int | None, direction: str) -> No
 # others
 
 
-def power(base: float, exponent: float) -> float:
-    return java_math.power(base, exponent)
-
-
 def factorial(number: int) -> int | None:
     return FACTORIALS[number] if 0 <= number <= 20 else None
-
-
-def hypotenuse(a: float, b: float) -> float:
-    return math.hypot(a, b)
 
 
 def inverse(function: Double) -> Double:
@@ -281,13 +273,12 @@ def get_bit(name: str, arguments: list[Node]) -> Node:
     return strict(name, BYTE, run, node, position)
 
 
-LN = logarithm("ln", math.log, "Natural logarithm; null for what is not positive.")
-POWER = simple("power(base, exponent)", (DOUBLE, DOUBLE), DOUBLE, power, "``base`` to the power of ``exponent``.")
+LN = logarithm("ln", fdlibm.log, "Natural logarithm; null for what is not positive.")
+POWER = simple("power(base, exponent)", (DOUBLE, DOUBLE), DOUBLE, fdlibm.power, "``base`` to the power of ``exponent``.")
 SIGNUM = special("signum(number)", 1, 1, signum, "-1.0, 0.0 or 1.0 by the number's sign.")
 CEIL = special("ceil(number, scale)", 1, 2, whole(ROUND_CEILING), "The least whole number that is not less; with a scale, a decimal of it.")
 SHIFT_LEFT = special("shiftleft(number, distance)", 2, 2, shift, "Bits moved up.")
 BIT_GET = special("getbit(number, position)", 2, 2, get_bit, "One bit, position 0 being the lowest.")
-SINE, COSINE, TANGENT = java_math.sine, java_math.cosine, java_math.tangent
 FUNCTIONS: tuple[Function, ...] = (
     special("abs(number)", 1, 1, absolute, "Absolute value; the least integer stays as it is."),
     SIGNUM,
@@ -303,33 +294,33 @@ FUNCTIONS: tuple[Function, ...] = (
     ),
     of_double("rint", java_math.rint, "The nearest whole double, halves to the even one."),
     of_double("sqrt", math.sqrt, "Square root; NaN below 0."),
-    of_double("cbrt", java_math.cube_root, "Cube root."),
-    of_double("exp", math.exp, "e to the power of the number."),
-    of_double("expm1", java_math.expm1, "exp(number) - 1, exact near 0."),
+    of_double("cbrt", fdlibm.cbrt, "Cube root."),
+    of_double("exp", fdlibm.exp, "e to the power of the number."),
+    of_double("expm1", math.expm1, "exp(number) - 1, exact near 0."),
     LN,
     special("log(base, number)", 1, 2, log, "Logarithm to a base; of one argument the natural one."),
     logarithm("log2", java_math.log2, "Logarithm to base 2; null for what is not positive."),
-    logarithm("log10", math.log10, "Logarithm to base 10; null for what is not positive."),
-    logarithm("log1p", java_math.log1p, "ln(number + 1); null at and below -1.", -1.0),
+    logarithm("log10", fdlibm.log10, "Logarithm to base 10; null for what is not positive."),
+    logarithm("log1p", math.log1p, "ln(number + 1); null at and below -1.", -1.0),
     POWER,
     alias("pow", POWER),
-    of_double("sin", SINE, "Sine."),
-    of_double("cos", COSINE, "Cosine."),
-    of_double("tan", TANGENT, "Tangent."),
-    of_double("cot", inverse(TANGENT), "Cotangent."),
-    of_double("sec", inverse(COSINE), "Secant."),
-    of_double("csc", inverse(SINE), "Cosecant."),
-    of_double("asin", math.asin, "Arc sine; NaN outside of -1 to 1."),
-    of_double("acos", math.acos, "Arc cosine; NaN outside of -1 to 1."),
-    of_double("atan", math.atan, "Arc tangent."),
-    simple("atan2(y, x)", (DOUBLE, DOUBLE), DOUBLE, lambda y, x: math.atan2(y + 0.0, x + 0.0), "Angle of the point (x, y)."),
-    of_double("sinh", java_math.sinh, "Hyperbolic sine."),
-    of_double("cosh", java_math.cosh, "Hyperbolic cosine."),
-    of_double("tanh", java_math.tanh, "Hyperbolic tangent."),
+    of_double("sin", math.sin, "Sine."),
+    of_double("cos", math.cos, "Cosine."),
+    of_double("tan", math.tan, "Tangent."),
+    of_double("cot", inverse(math.tan), "Cotangent."),
+    of_double("sec", inverse(math.cos), "Secant."),
+    of_double("csc", inverse(math.sin), "Cosecant."),
+    of_double("asin", fdlibm.asin, "Arc sine; NaN outside of -1 to 1."),
+    of_double("acos", fdlibm.acos, "Arc cosine; NaN outside of -1 to 1."),
+    of_double("atan", fdlibm.atan, "Arc tangent."),
+    simple("atan2(y, x)", (DOUBLE, DOUBLE), DOUBLE, lambda y, x: fdlibm.atan2(y + 0.0, x + 0.0), "Angle of the point (x, y)."),
+    of_double("sinh", fdlibm.sinh, "Hyperbolic sine."),
+    of_double("cosh", fdlibm.cosh, "Hyperbolic cosine."),
+    of_double("tanh", math.tanh, "Hyperbolic tangent."),
     of_double("asinh", java_math.asinh, "Inverse hyperbolic sine."),
     of_double("acosh", java_math.acosh, "Inverse hyperbolic cosine; NaN below 1."),
     of_double("atanh", java_math.atanh, "Inverse hyperbolic tangent; NaN outside of -1 to 1."),
-    simple("hypot(a, b)", (DOUBLE, DOUBLE), DOUBLE, hypotenuse, "Length of the vector (a, b)."),
+    simple("hypot(a, b)", (DOUBLE, DOUBLE), DOUBLE, fdlibm.hypot, "Length of the vector (a, b)."),
     of_double("degrees", java_math.degrees, "Radians in degrees."),
     of_double("radians", java_math.radians, "Degrees in radians."),
     special("pi()", 0, 0, lambda _name, _arguments: constant(math.pi, DOUBLE), "The number pi."),

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from chronoserve.model.types import STRING, DataType
 from chronoserve.sql.datetimes import MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND
-from chronoserve.sql.types import DAY_TIME_UNITS, YEAR_MONTH_UNITS, DayTimeInterval, YearMonthInterval, is_integral
+from chronoserve.sql.decimals import fitting
+from chronoserve.sql.types import DAY_TIME_UNITS, YEAR_MONTH_UNITS, DayTimeInterval, DecimalType, YearMonthInterval, is_integral
 
 CLOCK = re.compile(r"([+-]?)(\d+) (\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?")
 
@@ -21,13 +23,20 @@ def interval_caster(source: DataType, target: DataType) -> Callable[[Any], Any] 
             return lambda micros: f"INTERVAL '{day_time_text(micros, first, last)}' {span(DAY_TIME_UNITS, first, last)}"
         case YearMonthInterval(first, last), _ if target == STRING:
             return lambda months: f"INTERVAL '{year_month_text(months, first, last)}' {span(YEAR_MONTH_UNITS, first, last)}"
-        case DayTimeInterval(first, last), _ if first == last and is_integral(target):
-            unit = (MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND)[first]
-            return lambda micros: int(micros / unit)
-        case YearMonthInterval(first, last), _ if first == last and is_integral(target):
-            return lambda months: int(months / (12 if first == 0 else 1))
+        case DayTimeInterval(first, last), _ if first == last and (is_integral(target) or isinstance(target, DecimalType)):
+            return in_units((MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND)[first], target)
+        case YearMonthInterval(first, last), _ if first == last and (is_integral(target) or isinstance(target, DecimalType)):
+            return in_units(12 if first == 0 else 1, target)
         case _:
             return None
+
+
+def in_units(size: int, target: DataType) -> Callable[[int], Any]:
+    """How many units an interval is; whole ones only, unless the target is a decimal."""
+    if isinstance(target, DecimalType):
+        fit = fitting(target)
+        return lambda interval: fit(Decimal(interval) / size)
+    return lambda interval: int(Decimal(interval) / size)
 
 
 def span(units: tuple[str, ...], first: int, last: int) -> str:

@@ -93,7 +93,7 @@ def written(value: Any) -> str:
     return number_text(value)
 
 
-def number_text(value: float) -> str:
+def number_text(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     text = double_text(value)

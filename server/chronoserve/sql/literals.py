@@ -26,12 +26,18 @@ def number(text: str) -> Literal:
     if last in SUFFIXED:
         return integer(int(lower[:-1]), text, *SUFFIXED[last])
     if last == "d":
-        return Literal(float(lower[:-1]), DOUBLE)
+        return Literal(finite(float(lower[:-1]), text), DOUBLE)
     if last == "f":
-        return Literal(float32(float(lower[:-1])), FLOAT)
+        return Literal(finite(float32(float(lower[:-1])), text), FLOAT)
     if "e" in lower:
-        return Literal(float(lower), DOUBLE)
+        return Literal(finite(float(lower), text), DOUBLE)
     return decimal(lower) if "." in lower else whole(int(lower))
+
+
+def finite(value: float, text: str) -> float:
+    if value - value != 0:
+        raise InvalidRequest(f"{text} is beyond what a floating number holds", field="expression")
+    return value
 
 
 def integer(value: int, text: str, data_type: object, bits: int) -> Literal:

@@ -19,6 +19,7 @@ from chronoserve.sql.types import (
     NULL,
     DecimalType,
     has_map,
+    is_atomic,
     is_integral,
     is_interval,
     is_numeric,
@@ -219,7 +220,9 @@ def negative_decimal(value: Decimal) -> Decimal:
 def positive_sign(_name: str, arguments: list[Node]) -> Node:
     (node,) = arguments
     node = text_as_double(node)
-    if not (is_numeric(node.type) or is_interval(node.type) or node.type == NULL):
+    if node.type == NULL:
+        return cast(node, DOUBLE)
+    if not (is_numeric(node.type) or is_interval(node.type)):
         raise InvalidRequest(f"+ takes no {spark_name(node.type)}", field="expression")
     return node
 
@@ -342,7 +345,7 @@ def membership(value: Node, options: list[Node]) -> Node:
     if kind is None or has_map(kind):
         raise mismatch("in", value, options[0])
     value, options = cast(value, kind), [cast(option, kind) for option in options]
-    if all(isinstance(option, Constant) for option in options) and not has_floating(kind):
+    if all(isinstance(option, Constant) for option in options) and not has_floating(kind) and is_atomic(kind):
         return membership_of_constants(value, [option.value for option in options if isinstance(option, Constant)])
     same = equality(kind)
 
@@ -368,12 +371,8 @@ def membership(value: Node, options: list[Node]) -> Node:
 
 
 def membership_of_constants(value: Node, options: list[Any]) -> Node:
-    known = [option for option in options if option is not None]
-    absent = None if len(known) < len(options) else False
-    try:
-        members: Any = frozenset(known)
-    except TypeError:
-        members = known  # arrays have no hash
+    members = frozenset(option for option in options if option is not None)
+    absent = None if None in options else False
     return strict(f"in {options!r}", BOOLEAN, lambda wanted: True if wanted in members else absent, value)
 
 
