@@ -12,7 +12,7 @@ from chronoserve.aggregate.serving import Sawtooth, input_fields
 from chronoserve.codec import avro
 from chronoserve.codec.compiled import Decoder, decoder
 from chronoserve.codec.keys import KeyCodec
-from chronoserve.model.confs import Accuracy, GroupByServingInfo
+from chronoserve.model.confs import Accuracy, DataModel, GroupByServingInfo
 from chronoserve.model.errors import InvalidRequest, KVError
 from chronoserve.model.types import DataType, StructType
 from chronoserve.sql.derive import Derivations
@@ -140,7 +140,8 @@ class ServedGroupBy:
         if self.group_by.inferred_accuracy is Accuracy.SNAPSHOT:
             self.shape = Shape.SNAPSHOT
             row_type = StructType("Input", input_fields(aggregations, selected))
-            fields = RowAggregator(parts.windowed(aggregations), row_type).output_type.fields
+            listed = parts.unpacked if self.group_by.data_model is DataModel.ENTITIES else parts.windowed
+            fields = RowAggregator(listed(aggregations), row_type).output_type.fields
             self.base_type = StructType(f"{self.group_by.meta_data.clean_name}_OUTPUT", fields)
             self.batch_decoder = decoder(self.base_type)
         else:

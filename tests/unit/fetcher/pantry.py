@@ -91,14 +91,18 @@ class GroupBy:
     batch_end_date: str = BATCH_END_DATE
     key_columns: tuple[str, ...] = ()
     team: str = "team"
+    source: dict[str, Any] = field(default_factory=lambda: {"events": {"table": "ns.t", "query": {"setups": []}}})
+    inferred: bool = False
+    """The conf says nothing of its accuracy."""
 
     def conf(self) -> dict[str, Any]:
         conf: dict[str, Any] = {
             "metaData": {"name": self.name, "team": self.team},
-            "sources": [{"events": {"table": "ns.t", "query": {"setups": []}}}],
+            "sources": [self.source],
             "keyColumns": list(self.key_columns or self.keys.names),
-            "accuracy": 0 if self.temporal else 1,
         }
+        if not self.inferred:
+            conf["accuracy"] = 0 if self.temporal else 1
         if self.aggregations is not None:
             conf["aggregations"] = self.aggregations
         if self.derivations is not None:

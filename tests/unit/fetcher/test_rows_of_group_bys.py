@@ -8,7 +8,7 @@ from chronoserve.fetcher.chronon import chronon_features
 from chronoserve.model import boxed, types
 from chronoserve.model.errors import CorruptValue, InvalidRequest, TimeBeforeBatch, Unavailable, UnknownConf
 from chronoserve.model.features import FeatureRequest, Freshness, RowStatus
-from chronoserve.model.types import Field, StructType
+from chronoserve.model.types import Field, ListType, StructType
 from tests.unit.fetcher.pantry import BATCH_END, DAY, NOW, POINT, SUM, GroupBy, Pantry, columns, sums
 
 
@@ -196,3 +196,27 @@ async def test_no_requests_no_rows() -> None:
     pantry = await Pantry.open()
     assert await pantry.group_bys() == await pantry.joins() == []
     assert pantry.reads.calls == []
+
+
+async def test_a_chained_group_by_is_fetched_like_any_other() -> None:
+    pantry = await Pantry.open()
+    left = {"events": {"table": "ns.left", "topic": "clicks", "query": {"setups": []}}}
+    upstream = {"metaData": {"name": "team.upstream.v1"}, "left": left, "joinParts": []}
+    source = {"joinSource": {"join": upstream, "query": {"setups": []}}}
+    chained = GroupBy(
+        "team.chained.v1", selected=columns(price=types.DOUBLE), aggregations=SUM, temporal=True, source=source, inferred=True
+    )
+    await pantry.upload(chained)
+    await pantry.batch(chained, {"user": "u"}, 1.0)
+    await pantry.stream(chained, {"user": "u"}, 2.0)
+    assert (await pantry.group_by("team.chained.v1", {"user": "u"})).features == {"price_sum": 3.0}
+
+
+async def test_element_wise_snapshots_of_entities_are_lists() -> None:
+    pantry = await Pantry.open()
+    source = {"entities": {"snapshotTable": "ns.t", "query": {"setups": []}}}
+    sums_each = [{"inputColumn": "vector", "operation": 7, "elementWise": 1}]
+    vectors = GroupBy(selected=columns(vector=ListType(types.DOUBLE)), aggregations=sums_each, source=source)
+    await pantry.upload(vectors)
+    await pantry.batch(vectors, {"user": "u"}, [1.0, 2.5])
+    assert (await pantry.group_by("team.gb.v1", {"user": "u"})).features == {"vector_sum": [1.0, 2.5]}
