@@ -4,7 +4,8 @@ Their own compressed image is the stored IR. Copies and merges go through a unio
 estimates by another formula than a sketch that saw its values itself.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from chronoserve.aggregate import cpc_image
@@ -13,6 +14,9 @@ from chronoserve.aggregate.sketches import library
 from chronoserve.model.confs import Operation
 from chronoserve.model.errors import CorruptValue, InvalidRequest
 from chronoserve.model.types import BINARY, INTEGRAL, LONG, DataType
+
+_UNSIGNED = 0xFFFFFFFFFFFFFFFF.__and__
+"""A negative number would pick another overload of the library, and another hash."""
 
 
 class ApproxUniqueCount(Aggregator):
@@ -28,7 +32,7 @@ class ApproxUniqueCount(Aggregator):
         sketches = library(Operation.APPROX_UNIQUE_COUNT)
         self._sketch, self._union = sketches.cpc_sketch, sketches.cpc_union
         self._lg_k = lg_k
-        self._add = self._add_long if data_type in INTEGRAL else self._add_binary if data_type == BINARY else self._add_plain
+        self._integral, self._binary = data_type in INTEGRAL, data_type == BINARY
 
     def prepare(self, value: Any, ts: int) -> Any:
         return self._add(self._sketch(self._lg_k), value)
@@ -36,11 +40,14 @@ class ApproxUniqueCount(Aggregator):
     def update(self, ir: Any, value: Any, ts: int) -> Any:
         return self._add(self._united([ir]) if isinstance(ir, bytes) else ir, value)
 
-    def of_all(self, values: Iterable[Any]) -> Any:
-        """The sketch of many values."""
+    def of_all(self, values: Sequence[Any]) -> Any:
+        """The sketch of many values, at least one."""
         sketch = self._sketch(self._lg_k)
-        for value in values:
-            sketch = self._add(sketch, value)
+        if self._binary:
+            for value in values:
+                sketch = self._add_binary(sketch, value)
+        else:
+            deque(map(sketch.update, map(_UNSIGNED, values) if self._integral else values), maxlen=0)
         return sketch
 
     def merge(self, ir: Any, other: Any) -> Any:
@@ -65,13 +72,10 @@ class ApproxUniqueCount(Aggregator):
             union.update(self._parsed(ir) if isinstance(ir, bytes) else ir)
         return union.get_result()
 
-    def _add_long(self, sketch: Any, value: int) -> Any:
-        sketch.update(value & 0xFFFFFFFFFFFFFFFF)  # a negative number would pick another overload, and another hash
-        return sketch
-
-    @staticmethod
-    def _add_plain(sketch: Any, value: Any) -> Any:
-        sketch.update(value)
+    def _add(self, sketch: Any, value: Any) -> Any:
+        if self._binary:
+            return self._add_binary(sketch, value)
+        sketch.update(_UNSIGNED(value) if self._integral else value)
         return sketch
 
     def _add_binary(self, sketch: Any, value: bytes) -> Any:

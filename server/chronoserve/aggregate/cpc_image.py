@@ -1,8 +1,8 @@
 """The stored image of a CPC sketch, judged before the library sees it.
 
 The library trusts what an image says: a row or a column out of range makes it write outside of its memory. So the counts in
-the header are held against the length, the coded pairs are read here first, and the streams get so many ones behind them
-that no code which the header announces can run past their end.
+the header are held against the length, the coded pairs are read here first, and a window's stream gets so many ones behind it
+that none of its codes can run past the end.
 
 Layout: a header of 8 bytes (its length in ints, version, family, lg k, first interesting column, flags, hash of the seed);
 coupons; with both parts, pairs of the table; with a history and a window or neither part, two doubles; words of the table;
@@ -11,8 +11,7 @@ words of the window; a lone table's two doubles; the window's stream; the table'
 
 import re
 import struct
-from functools import cache
-from itertools import islice
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from chronoserve.aggregate.murmur import murmur3
@@ -31,6 +30,9 @@ _WINDOW_COLUMNS = 8
 _COUPONS_A_ROW = 59
 """More would move a window past the last column."""
 _LONGEST_CODE = 12
+_LOOK_AHEAD = 10
+_KEPT, _KEPT_BYTES = 4096, 160
+"""Small images that were judged lately are known again: those of hops, which come with each request for a key."""
 
 
 class _Layout(NamedTuple):
@@ -72,13 +74,20 @@ def checked(image: bytes) -> bytes:
     Raises:
         CorruptValue: the image is none of a CPC sketch.
     """
+    return _checked_lately(image) if len(image) <= _KEPT_BYTES else _checked(image)
+
+
+def _checked(image: bytes) -> bytes:
     layout = _layout(image)
     if not layout.pairs and not layout.window:
         return image
     table_start = 4 * (layout.ints + layout.window)
     if layout.pairs:
         _check_pairs(image[table_start:], layout)
-    return _with_room(image, layout, table_start)
+    return _with_room(image, layout, table_start) if layout.window else image
+
+
+_checked_lately = lru_cache(maxsize=_KEPT)(_checked)
 
 
 def _layout(image: bytes) -> _Layout:
@@ -115,32 +124,42 @@ def _counted(image: bytes, ints: int, lg_k: int, kind: int) -> _Layout:
 
 
 def _check_pairs(stream: bytes, layout: _Layout) -> None:
-    """Each pair: a code for the column's distance, and the row's in Golomb's code, whose quotient is unary."""
+    """Each pair: a code for the column's distance, and the row's in Golomb's code, whose quotient is unary.
+
+    The library looks a code's length ahead; behind the last pair there must be as much as its writers leave there.
+    """
     low_bits = max((1 << layout.lg_k) // layout.pairs, 1).bit_length() - 1
-    room = "1" * (layout.pairs * (_LONGEST_CODE + 1 + low_bits))
     bits = f"{int.from_bytes(stream, 'little'):0{8 * len(stream)}b}"[::-1]
+    end = _all_pairs(low_bits, layout.pairs).match(bits)
+    if end is None or end.end() + max(_LOOK_AHEAD - low_bits, 0) > len(bits):
+        raise _corrupt()
     columns = _columns()
     last = _COLUMNS - 1 - (_WINDOW_COLUMNS if layout.window else 0)
     none = "0" * low_bits
-    row, column, end = 0, -1, 0
-    for pair in islice(_pair(low_bits).finditer(bits + room), layout.pairs):
-        code, zeros, low = pair.groups()
+    row, column = 0, -1
+    for code, zeros, low in _pair(low_bits).findall(bits, 0, end.end()):
         if zeros or low != none:
             row += (len(zeros) << low_bits) + (int(low[::-1], 2) if low else 0)
             column = -1
         column += 1 + columns[code]
         if column > last:
             raise _corrupt()
-        end = pair.end()
-    if row >> layout.lg_k or end > len(bits):
+    if row >> layout.lg_k:
         raise _corrupt()
+
+
+_CODE = r"1{0,4}0|11111(?:00|01[01])|111111(?:000[01]|00100|(?!000|00100)[01]{6})"
 
 
 @cache
 def _pair(low_bits: int) -> re.Pattern[str]:
     """One pair, lowest bit first."""
-    code = r"1{0,4}0|11111(?:00|01[01])|111111(?:000[01]|00100|(?!000|00100)[01]{6})"
-    return re.compile(f"({code})(0*)1([01]{{{low_bits}}})")
+    return re.compile(f"({_CODE})(0*)1([01]{{{low_bits}}})")
+
+
+@lru_cache(maxsize=_KEPT)
+def _all_pairs(low_bits: int, pairs: int) -> re.Pattern[str]:
+    return re.compile(f"(?:(?:{_CODE})0*1[01]{{{low_bits}}}){{{pairs}}}")
 
 
 @cache
@@ -156,15 +175,11 @@ def _columns() -> dict[str, int]:
 
 
 def _with_room(image: bytes, layout: _Layout, table_start: int) -> bytes:
-    more_window = -(-(_LONGEST_CODE << layout.lg_k) // 32) + 2 if layout.window else 0
-    more_table = 2 if layout.pairs else 0
+    """With so many ones behind the window's stream that all its codes find bits to be read from."""
+    more = -(-(_LONGEST_CODE << layout.lg_k) // 32) + 2
     head = bytearray(image[: 4 * layout.ints])
-    if layout.pairs:
-        struct.pack_into("<I", head, layout.table_at, layout.table + more_table)
-    if layout.window:
-        struct.pack_into("<I", head, layout.window_at, layout.window + more_window)
-    window = image[4 * layout.ints : table_start]
-    return b"".join((head, window, b"\xff" * (4 * more_window), image[table_start:], b"\xff" * (4 * more_table)))
+    struct.pack_into("<I", head, layout.window_at, layout.window + more)
+    return b"".join((head, image[4 * layout.ints : table_start], b"\xff" * (4 * more), image[table_start:]))
 
 
 def _corrupt() -> CorruptValue:

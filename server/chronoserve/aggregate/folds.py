@@ -14,7 +14,7 @@ from functools import reduce
 from itertools import chain, pairwise
 from math import copysign, isnan
 from operator import itemgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from chronoserve.aggregate.aggregator import Aggregator
 from chronoserve.aggregate.columns import all_merged
@@ -38,6 +38,9 @@ _time = itemgetter(0)
 class Fold(ABC):
     """One operation over the streamed values from ``at`` on: ``values`` have no nulls, ``times`` ascend and go with them."""
 
+    timed: ClassVar[bool] = False
+    """Whether ``head`` looks at ``times``; if not, they may be missing."""
+
     @abstractmethod
     def head(self, values: Values, times: Times, at: int) -> Any: ...
 
@@ -48,6 +51,8 @@ class Fold(ABC):
 
 class PlainFold(Fold):
     """What the aggregator does, one value after the other."""
+
+    timed: ClassVar[bool] = True
 
     def __init__(self, aggregator: Aggregator) -> None:
         self._aggregator = aggregator
@@ -178,6 +183,8 @@ class StringExtremeFold(ExtremeFold):
 
 
 class FirstFold(Fold):
+    timed: ClassVar[bool] = True
+
     def head(self, values: Values, times: Times, at: int) -> Any:
         return (times[at], values[at]) if at < len(values) else None
 
@@ -190,6 +197,8 @@ class FirstFold(Fold):
 
 
 class LastFold(Fold):
+    timed: ClassVar[bool] = True
+
     def head(self, values: Values, times: Times, at: int) -> Any:
         """Of values with the last time, the one that came first."""
         if at >= len(values):

@@ -39,8 +39,7 @@ class Variance(Aggregator):
         count, mean, m2 = ir
         if not 0 <= count <= INT_MAX - len(values):
             return reduce(lambda ir, value: self.update(ir, value, 0), values, ir)
-        for value in values:
-            count += 1
+        for count, value in enumerate(values, count + 1):  # noqa: B020 — the count goes on from where the IR stands
             delta = value - mean
             mean += delta / count
             m2 += delta * (value - mean)

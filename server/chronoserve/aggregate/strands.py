@@ -7,7 +7,6 @@ bisection; windows that start at the same value share the work.
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -18,29 +17,38 @@ from chronoserve.model.types import DOUBLE, FLOAT
 Columns = Sequence[Sequence[Any]]
 
 
-@dataclass(slots=True)
 class Series:
     """``starts``: for each distinct window of the group by, the first of its values."""
 
-    values: Values
-    times: Times
-    starts: Sequence[int]
+    __slots__ = ("_all_times", "_column", "_times", "starts", "values")
 
+    def __init__(self, column: Sequence[Any], times: Times, starts: Sequence[int]) -> None:
+        """``starts``: in ``column``, its nulls among them, which ``times`` goes with."""
+        self.values: Values = [value for value in column if value is not None]
+        self._times: Times | None = times
+        self.starts = starts
+        if len(self.values) != len(column):
+            nulls = [i for i, value in enumerate(column) if value is None]
+            self.starts = [start - bisect_left(nulls, start) for start in starts]
+            self._times, self._all_times, self._column = None, times, column
 
-def series(values: Iterable[Any], times: Times, thresholds: Sequence[int]) -> Series:
-    listed = list(values)
-    return Series(listed, times, [bisect_left(times, threshold) for threshold in thresholds])
+    @property
+    def times(self) -> Times:
+        """Few operations ask for the times of their values."""
+        if self._times is None:
+            self._times = [time for value, time in zip(self._column, self._all_times, strict=True) if value is not None]
+        return self._times
 
 
 class Stream:
     """Streamed rows of one request in columns, times ascending. ``thresholds``: the oldest time of each distinct window."""
 
-    __slots__ = ("_direct", "_thresholds", "columns", "starts", "times")
+    __slots__ = ("_direct", "columns", "starts", "thresholds", "times")
 
     def __init__(self, columns: Columns, times: Times, thresholds: Sequence[int]) -> None:
         self.columns = columns
         self.times = times
-        self._thresholds = thresholds
+        self.thresholds = thresholds
         self.starts = [bisect_left(times, threshold) for threshold in thresholds]
         self._direct: dict[int, Series] = {}
 
@@ -48,36 +56,36 @@ class Stream:
         """One input column, which several aggregations share."""
         found = self._direct.get(at)
         if found is None:
-            found = self._direct[at] = self._present(self.columns[at])
+            found = self._direct[at] = Series(self.columns[at], self.times, self.starts)
         return found
 
-    def _present(self, column: Sequence[Any]) -> Series:
-        values = [value for value in column if value is not None]
-        if len(values) == len(column):
-            return Series(values, self.times, self.starts)
-        return series(values, [time for value, time in zip(column, self.times, strict=True) if value is not None], self._thresholds)
-
     def vector(self, at: int) -> Series:
+        """The elements of a column of lists, each at its row's time."""
         pairs = [
             (element, time)
             for elements, time in zip(self.columns[at], self.times, strict=True)
             if elements is not None
             for element in elements
-            if element is not None
         ]
-        return series((element for element, _ in pairs), [time for _, time in pairs], self._thresholds)
+        times = [time for _, time in pairs]
+        return Series([element for element, _ in pairs], times, [bisect_left(times, threshold) for threshold in self.thresholds])
 
-    def keyed(self, entries: Iterable[tuple[Any, Any, int]]) -> dict[str, Series]:
-        """By key; ``entries``: key, value and time, in order, nulls among them."""
-        values: dict[str, tuple[Values, Times]] = {}
-        for key, value, time in entries:
-            if key is not None and value is not None:
-                own = values.get(key)
-                if own is None:
-                    own = values[key] = ([], [])
+
+Keyed = dict[str, tuple[Values, Times]]
+
+
+def by_key(entries: Iterable[tuple[Any, Any, int]]) -> Keyed:
+    """Values and their times by key; ``entries``: key, value and time, in order, nulls among them."""
+    found: Keyed = {}
+    for key, value, time in entries:
+        if key is not None and value is not None:
+            own = found.get(key)
+            if own is None:
+                found[key] = ([value], [time])
+            else:
                 own[0].append(value)
                 own[1].append(time)
-        return {key: series(own, times, self._thresholds) for key, (own, times) in values.items()}
+    return found
 
 
 class Strand(ABC):
@@ -109,29 +117,31 @@ class KeyedStrand(Strand):
     """Bucketed and map columns: a fold for each key."""
 
     def outputs(self, stream: Stream, collapsed: Irs, stored: Sequence[Irs]) -> list[Any]:
-        by_key = self.by_key(stream)
-        return [self._output(stream, by_key, window, collapsed[i], present(stored[i])) for i, window in enumerate(self.windows)]
+        keyed = self.keyed(stream)
+        return [self._output(stream, keyed, window, collapsed[i], present(stored[i])) for i, window in enumerate(self.windows)]
 
     @abstractmethod
-    def by_key(self, stream: Stream) -> dict[str, Series]: ...
+    def keyed(self, stream: Stream) -> Keyed: ...
 
     @abstractmethod
     def seen(self, stream: Stream, window: int) -> bool:
         """Whether a row of the window makes a result even without a value."""
 
-    def _output(self, stream: Stream, by_key: dict[str, Series], window: int, collapsed: Any, stored: list[Any]) -> Any:
+    def _output(self, stream: Stream, keyed: Keyed, window: int, collapsed: Any, stored: list[Any]) -> Any:
+        threshold = stream.thresholds[window]
         keys = dict.fromkeys(collapsed or ())
-        keys |= dict.fromkeys(key for key, series in by_key.items() if series.starts[window] < len(series.values))
+        keys |= dict.fromkeys(key for key, (_, times) in keyed.items() if times[-1] >= threshold)
         for ir in stored:
             keys |= ir
         if not keys and collapsed is None and not stored and not self.seen(stream, window):
             return None
-        return {key: self._keyed(key, by_key.get(key), window, collapsed, stored) for key in keys}
-
-    def _keyed(self, key: str, series: Series | None, window: int, collapsed: Any, stored: list[Any]) -> Any:
-        values, times, at = (series.values, series.times, series.starts[window]) if series is not None else ([], [], 0)
-        own = None if collapsed is None else collapsed.get(key)
-        return self.fold.tail(self.fold.head(values, times, at), own, [ir.get(key) for ir in stored])
+        fold = self.fold
+        outputs: dict[str, Any] = {}
+        for key in keys:
+            values, times = keyed.get(key, _NOTHING)
+            own = None if collapsed is None else collapsed.get(key)
+            outputs[key] = fold.tail(fold.head(values, times, bisect_left(times, threshold)), own, [ir.get(key) for ir in stored])
+        return outputs
 
 
 class BucketedStrand(KeyedStrand):
@@ -140,29 +150,30 @@ class BucketedStrand(KeyedStrand):
         self._bucket_at = column.bucket_at
         self._vector = column.vector
 
-    def by_key(self, stream: Stream) -> dict[str, Series]:
-        buckets, values = stream.columns[self._bucket_at], stream.columns[self.at]
-        rows = zip(buckets, values, stream.times, strict=True)
-        if not self._vector:
-            return stream.keyed(rows)
-        return stream.keyed((bucket, value, time) for bucket, elements, time in rows for value in elements or ())
+    def keyed(self, stream: Stream) -> Keyed:
+        rows = zip(stream.columns[self._bucket_at], stream.columns[self.at], stream.times, strict=True)
+        return by_key(((bucket, value, time) for bucket, elements, time in rows for value in elements or ()) if self._vector else rows)
 
     def seen(self, stream: Stream, window: int) -> bool:
         return False
 
 
 class MappedStrand(KeyedStrand):
-    def by_key(self, stream: Stream) -> dict[str, Series]:
+    def keyed(self, stream: Stream) -> Keyed:
         rows = zip(stream.columns[self.at], stream.times, strict=True)
-        return stream.keyed((key, value, time) for entries, time in rows if entries is not None for key, value in entries.items())
+        return by_key((key, value, time) for entries, time in rows if entries is not None for key, value in entries.items())
 
     def seen(self, stream: Stream, window: int) -> bool:
         """An empty map makes an empty result."""
         return any(entries is not None for entries in stream.columns[self.at][stream.starts[window] :])
 
 
+_NOTHING: tuple[Values, Times] = ([], [])
+
+
 def _folded(fold: Fold, series: Series, windows: Sequence[int], collapsed: Irs, stored: Sequence[Irs]) -> list[Any]:
-    values, times, starts = series.values, series.times, series.starts
+    values, starts = series.values, series.starts
+    times = series.times if fold.timed else []
     head, tail = fold.head, fold.tail
     outputs: list[Any] = []
     at, shared = -1, None
