@@ -71,7 +71,7 @@ class DailySnapshot:
             column.merge_all([None, *(day_irs[base] for day, day_irs in days if self._covers(window, day))])
             for column, base, window in zip(plan.windowed.columns, plan.base_of, plan.windows, strict=True)
         ]
-        outputs = plan.windowed.finalize(irs)
+        outputs = plan.windowed.finalize(plan.windowed.clone(irs))  # a copied map has another order (§5.8)
         return outputs if any(output is not None for output in outputs) else None
 
     def _covers(self, window: Window, day: int) -> bool:

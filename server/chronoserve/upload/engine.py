@@ -48,7 +48,7 @@ class DuckDB:
         with duckdb.connect(config=self._config()) as connection:
             try:
                 connection.register("incoming", reader)
-                yield from connection.execute(f"SELECT {columns} FROM incoming ORDER BY {order}").to_arrow_reader(BATCH_ROWS)  # noqa: S608 - columns of our own plan, quoted
+                yield from connection.sql(f"SELECT {columns} FROM incoming ORDER BY {order}").to_arrow_reader(BATCH_ROWS)  # noqa: S608 - columns of our own plan, quoted
             except (duckdb.Error, pa.ArrowException) as failed:
                 if source.failure is not None:
                     raise source.failure from None

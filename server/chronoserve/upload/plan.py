@@ -136,7 +136,7 @@ def _source_plan(group_by: GroupBy, source: EventSource | EntitySource, ds: str,
     first, last = _range(group_by, source, ds, table, column, spec)
     bounds = (("==", first),) if first == last and first is not None else ((">=", first), ("<=", last))
     conditions = tuple(Condition(column, operator, value) for operator, value in bounds if value is not None)  # type: ignore[arg-type]
-    selects, day_end = _selects(group_by, source, query, column)
+    selects, day_end = _selects(group_by, source, query, (spec.column, column))
     return SourcePlan(
         table=table,
         conditions=(*subpartitions, *(conditions if _partitioned(table, column) else ())),
@@ -197,16 +197,17 @@ def _with_run_ds(query: Query, ds: str) -> Query:
 
 
 def _selects(
-    group_by: GroupBy, source: EventSource | EntitySource, query: Query, partition_column: str
+    group_by: GroupBy, source: EventSource | EntitySource, query: Query, partition: tuple[str, str]
 ) -> tuple[tuple[tuple[str, str], ...] | None, str | None]:
-    """Names and expressions, and the column of partitions where the day's end is the rows' time.
+    """Names and expressions, and the column of partitions where the day's end is the rows' time. ``partition``: what the
+    column of partitions is called in outputs, and in the table.
 
     Without selects Chronon reads the table as it is: the time column and what it would fill in do not count.
     """
     untimed = isinstance(source, EventSource) and query.time_column is None and group_by.inferred_accuracy is Accuracy.SNAPSHOT
     if query.selects is None:
         return None, None
-    filled = {partition_column: partition_column}
+    filled = {partition[0]: quoted(partition[1])}
     if query.time_column is not None:
         filled[TIME] = query.time_column
     elif isinstance(source, EventSource):
@@ -214,7 +215,7 @@ def _selects(
     filled |= {key: quoted(key) for key in group_by.key_columns}
     selects = filled | {name: query.selects[name] for name in java_order(query.selects)}
     ordered = [(name, selects[name]) for name, _ in scala_order(((name, 0) for name in selects), string_hash)]
-    day_end = partition_column if untimed and TIME not in query.selects else None
+    day_end = partition[1] if untimed and TIME not in query.selects else None
     return tuple((name, text) for name, text in ordered if day_end is None or name != TIME), day_end
 
 

@@ -30,7 +30,10 @@ class Kind(enum.Enum):
     """Opens a world, or belongs to one."""
     QUICKSTART = "g"
     """A record of the one world that a g recording is."""
-    LATER = "h, i, j, k"
+    TABLES = "h, k: source tables"
+    UPLOAD = "k: upload"
+    """An upload with its rows under ``uploads``."""
+    LATER = "h, i, j"
     """Read and counted, and not replayed yet; ``LATER`` says by whom it will be."""
     UNKNOWN = "unknown"
 
@@ -38,8 +41,9 @@ class Kind(enum.Enum):
 LATER: Final = {
     "request": "keys that this way to ask has no words for",
     **dict.fromkeys(("join_backfill", "join_rows"), "point-in-time backfills: the issue on batch"),
-    **dict.fromkeys(("upload", "upload_row", "incremental_table"), "uploads: the issue on batch"),
-    **dict.fromkeys(("table", "rows", "world"), "source tables of uploads, backfills and logs: the issue on batch"),
+    "incremental_table": "what an incremental upload keeps beside its table: the issue on batch",
+    "upload_row": "rows of no upload",
+    "world": "source tables of logs: the issue on consistency",
     **dict.fromkeys(("group_by", "event", "tiling", "spark_put", "stream_error"), "streaming jobs: the issue on streaming"),
     **dict.fromkeys(
         (
@@ -50,6 +54,8 @@ LATER: Final = {
     ),
 }  # fmt: skip
 """By the ``kind`` of records that are not replayed yet: what covers them."""
+
+UPLOADS: Final = "uploads"
 
 _BY_KIND: Final = {
     "schema": Kind.SCHEMA,
@@ -74,13 +80,19 @@ def kind_of(record: Record) -> Kind:
             return Kind.AGGREGATION
         case None if "clean_name" in record:
             return Kind.NAMING
+        case "world" if "missing_key_is_failure" in record:
+            return Kind.WORLD
+        case "table" | "rows":
+            return Kind.TABLES
         case "world":
-            return Kind.WORLD if "missing_key_is_failure" in record else Kind.LATER
+            return Kind.TABLES if "end_ds" in record else Kind.LATER
         case "group_by":
             return Kind.LATER if "stream_type" in record else Kind.WORLD
         case "request":
             return Kind.WORLD if "world" in record else Kind.QUICKSTART
-        case "upload" | "upload_row":
+        case "upload":
+            return Kind.UPLOAD if "world" in record else Kind.QUICKSTART
+        case "upload_row":
             return Kind.LATER if "world" in record else Kind.QUICKSTART
         case _:
             return _BY_KIND.get(str(kind)) or (Kind.LATER if str(kind) in LATER else Kind.UNKNOWN)
@@ -141,7 +153,7 @@ def parts(records: Iterable[Record]) -> Iterator[World | Single]:
     Records of a world are contiguous; a g recording is one world, whatever its length.
     """
     world: World | None = None
-    for record in records:
+    for record in uploads_with_rows(records):
         kind = kind_of(record)
         name = record.get("world") if kind is Kind.WORLD else None
         if kind not in (Kind.WORLD, Kind.QUICKSTART):
@@ -157,6 +169,23 @@ def parts(records: Iterable[Record]) -> Iterator[World | Single]:
         world.records.append(record)
     if world is not None:
         yield world
+
+
+def uploads_with_rows(records: Iterable[Record]) -> Iterator[Record]:
+    """The records, those of a k upload's rows gathered under ``uploads`` of the upload before them."""
+    upload: Record | None = None
+    for record in records:
+        row = record.get("kind") == "upload_row" and "world" in record
+        if upload is not None and row:
+            upload[UPLOADS].append(record)
+            continue
+        if upload is not None:
+            yield upload
+        upload = {**record, UPLOADS: []} if kind_of(record) is Kind.UPLOAD else None
+        if upload is None:
+            yield record
+    if upload is not None:
+        yield upload
 
 
 def requests_of(world: World) -> Sequence[Record]:

@@ -1,10 +1,11 @@
-"""Records that stand alone: schemas and codecs (c), names (d), expressions and derivations (e), aggregations (a).
+"""Records that stand alone: schemas and codecs (c), names (d), expressions and derivations (e), aggregations (a), uploads (k).
 
 Each replay makes its own answers under the recording's names, then compares them with the recorded ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from chronoserve.app.replay import aggregations, derivations, naming_rules, schemas
 from chronoserve.app.replay.compare import Difference
@@ -13,12 +14,17 @@ from chronoserve.app.replay.outcome import Outcome
 from chronoserve.app.replay.recording import Kind, Record, Single
 from chronoserve.model.errors import KVError
 
+if TYPE_CHECKING:
+    from chronoserve.app.replay.uploads import Uploads
+
 Replayed = tuple[Mapping[str, object], Iterator[Difference]]
 """Our answers, and how they differ."""
 
 
 class Singles:
-    """Replays records that stand alone; the typed rows of an e recording are remembered for the expressions after them."""
+    """Replays records that stand alone; the typed rows of an e recording are remembered for the expressions after them, and
+    the source tables of a k recording for its uploads.
+    """
 
     def __init__(self) -> None:
         self._expressions = derivations.Expressions()
@@ -30,7 +36,15 @@ class Singles:
             Kind.NAMING: naming_rules.replay,
             Kind.EXPRESSION: self._expressions.replay,
             Kind.DERIVATION_GROUP: derivations.replay_group,
+            Kind.UPLOAD: lambda record: self._uploads.replay(record),
         }
+
+    @cached_property
+    def _uploads(self) -> "Uploads":
+        """What it needs is large, and an extra."""
+        from chronoserve.app.replay.uploads import Uploads
+
+        return Uploads()
 
     def outcome(self, single: Single) -> Outcome | None:
         """None for a record that asks for nothing. One that cannot be replayed is a difference."""
@@ -40,9 +54,12 @@ class Singles:
             if single.kind is Kind.INPUTS:
                 self._expressions.take_inputs(record)
                 return None
+            if single.kind is Kind.TABLES:
+                self._uploads.take(record)
+                return None
             answers, differences = self._replays[single.kind](record)
             found = list(differences)
-            return Outcome(None, name, answers, found, explained(Case(record), found))
+            return Outcome(record.get("world"), name, answers, found, explained(Case(record, answers), found))
         except KVError as error:
             wrong = error.message
         except (KeyError, ValueError, TypeError, AttributeError) as malformed:
@@ -53,4 +70,6 @@ class Singles:
 
 
 def _id_of(record: Mapping[str, Any]) -> str:
+    if "end_ds" in record:
+        return f"{record.get('group_by')} {record['end_ds']}"
     return str(record.get("id") or record.get("name"))
