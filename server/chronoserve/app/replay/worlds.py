@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from chronoserve.app.replay import shapes
@@ -12,8 +11,8 @@ from chronoserve.app.replay.logs import LogReader
 from chronoserve.app.replay.notes import Case, explained
 from chronoserve.app.replay.outcome import Outcome
 from chronoserve.app.replay.recording import Record, World, aligned
+from chronoserve.app.replay.stored_confs import StoredConfs
 from chronoserve.app.replay.tokens import rising_tokens
-from chronoserve.codec import confs
 from chronoserve.codec.tagged import untag
 from chronoserve.model import naming
 from chronoserve.model.errors import InvalidRequest, KVError
@@ -23,7 +22,6 @@ from chronoserve_client import ChronoserveError
 EXCEPTION = "_exception"
 DAY_MILLIS = 86_400_000
 PUTS_PER_CALL = 1000
-JOINS = "joins/"
 UNASKED = "request"
 """Under this name requests are counted that could not be put into words."""
 
@@ -52,7 +50,7 @@ class _Replay:
         self._skipped = skipped
         self._tokens = iter(rising_tokens(sum(record.get("kind") in PUTS for record in world.records)))
         self._waiting: list[RecordedPut] = []
-        self._kinds = _FeatureKinds()
+        self._confs = StoredConfs()
         self._uploads: dict[str, Record] = {}
         self._logs = LogReader()
         self._logged = any(record.get("kind") == "log" for record in world.records)
@@ -78,7 +76,7 @@ class _Replay:
             found = Difference(str(record.get("kind")), "a record that can be read", wrong.message)
             return Outcome(self._world.name, str(record.get("id")), {}, [found], [None])
         if put is not None:
-            self._kinds.learn(put)
+            self._confs.learn(put)
             self._waiting.append(put)
         return None
 
@@ -102,7 +100,7 @@ class _Replay:
             answers = await self._ask(record)
             self._logs.learn_ours(answers.log)
             found = [*self._differences(record, answers), *self._logs.differences(logged, answers.log if self._logged else None)]
-            return Outcome(name, case_id, answers.record(), found, explained(Case(record, answers), found))
+            return Outcome(name, case_id, answers.record(), found, explained(Case(record, answers.record(), self._confs), found))
         except CannotAsk:
             raise
         except (KVError, ChronoserveError) as error:
@@ -133,7 +131,7 @@ class _Replay:
             if expected is None or got is None:
                 yield Difference(place, ABSENT if expected is None else expected, ABSENT if got is None else got)
             else:
-                shape = self._kinds.of(record["api"], str(record["requests"][at]["name"]))
+                shape = self._confs.shapes(record["api"], str(record["requests"][at]["name"]))
                 yield from response_differences(expected, got, place, shape)
 
 
@@ -213,37 +211,3 @@ def batch_end_millis(ds: str) -> int:
     """The end of the day ``ds``, when a batch value of it counts from."""
     day = datetime.strptime(ds, "%Y-%m-%d").replace(tzinfo=UTC)
     return int(day.timestamp()) * 1000 + DAY_MILLIS
-
-
-class _FeatureKinds:
-    """Which features are heaps, from the confs that the world puts into its store."""
-
-    def __init__(self) -> None:
-        self._group_bys: dict[str, shapes.Shapes] = {}
-        self._joins: dict[str, bytes] = {}
-        self._known: dict[tuple[str, str], shapes.Shapes] = {}
-
-    def learn(self, put: RecordedPut) -> None:
-        """Take what a put says of a conf. One that cannot be read says nothing; the fetcher will say so."""
-        if put.key == naming.SERVING_INFO_KEY:
-            self._known.clear()
-            with suppress(InvalidRequest):
-                group_by = confs.serving_info(put.value).group_by
-                self._group_bys[group_by.meta_data.clean_name] = shapes.of_group_by(group_by)
-        elif put.dataset == naming.METADATA_DATASET:
-            self._known.clear()
-            self._joins[put.key.decode(errors="replace").removeprefix(JOINS)] = put.value
-
-    def of(self, api: str, name: str) -> shapes.Shapes:
-        """By feature, for a join or group by as it is requested."""
-        known = self._known.get((api, name))
-        if known is None:
-            known = self._known[api, name] = self._find(api, name)
-        return known
-
-    def _find(self, api: str, name: str) -> shapes.Shapes:
-        if api != "fetchJoin":
-            return self._group_bys.get(naming.sanitize(name), {})
-        with suppress(InvalidRequest, KeyError):
-            return shapes.of_join(confs.join(self._joins[name]), self._group_bys)
-        return {}

@@ -32,7 +32,6 @@ def test_every_record_has_its_kind(name: str, kinds: set[Kind]) -> None:
     [
         {"kind": "upload_row", "world": "k-1"},
         {"kind": "world", "world": "h-1"},
-        {"kind": "table", "world": "k-1"},
         {"kind": "group_by", "stream_type": {}},
         {"kind": "event"},
         {"kind": "join_rows", "world": "h-1"},
