@@ -59,6 +59,7 @@ class Plans:
         self._groups: dict[str, _KeptGroup] = {}
         self._by_dataset: dict[str, GroupByPlan] = {}
         self._of_confs: dict[int, JoinPlan] = {}
+        self._planning = asyncio.Lock()
 
     def newer_batch(self, group_by: str) -> None:
         """A batch value newer than the serving info was read: the rest of the upload should be there soon."""
@@ -90,26 +91,42 @@ class Plans:
         )
         found: dict[str, JoinPlan | KVError] = {}
         for name, conf in confs.items():
-            plan = await self._join_plan(name, conf, groups, invalid.get(name))
-            found[name] = plan
-            self._keep(name, plan, now)
+            found[name] = await self._join_plan(name, conf, groups, invalid.get(name), now)
         return found
 
     async def _join_plan(
-        self, name: str, conf: Join | KVError, groups: dict[str, GroupByPlan | KVError], invalid: KVError | None
+        self, name: str, conf: Join | KVError, groups: Mapping[str, GroupByPlan | KVError], invalid: KVError | None, now: int
     ) -> JoinPlan | KVError:
-        if isinstance(conf, KVError):
-            return conf
-        mine = {part.group_by.meta_data.name: groups[part.group_by.meta_data.name] for part in conf.join_parts}
+        """The plan that is kept from now on: the one before, where it was made of the same, or a new one."""
+        plan: JoinPlan | KVError | None = conf if isinstance(conf, KVError) else None
+        if not isinstance(conf, KVError):
+            mine = {part.group_by.meta_data.name: groups[part.group_by.meta_data.name] for part in conf.join_parts}
+            plan = self._planned_before(name, conf, mine, invalid)
+            if plan is None and plan_size(conf, mine) > PLAN_INLINE_SIZE:
+                return await self._plan_on_thread(name, conf, mine, invalid, now)
+            plan = plan or _planned(name, conf, mine, invalid)
+        assert plan is not None
+        self._keep(name, plan, now)
+        return plan
+
+    def _planned_before(
+        self, name: str, conf: Join, groups: Mapping[str, GroupByPlan | KVError], invalid: KVError | None
+    ) -> JoinPlan | None:
         kept = self._joins.get(name)
-        if kept is not None and isinstance(kept.plan, JoinPlan):
-            if kept.plan.made_of(conf, mine, invalid):
-                return kept.plan
-            if (moved := kept.plan.moved(conf, mine, invalid)) is not None:
-                return moved
-        if plan_size(conf, mine) > PLAN_INLINE_SIZE:
-            return await asyncio.to_thread(_planned, name, conf, mine, invalid)
-        return _planned(name, conf, mine, invalid)
+        if kept is None or isinstance(kept.plan, KVError):
+            return None
+        return kept.plan if kept.plan.made_of(conf, groups, invalid) else kept.plan.moved(conf, groups, invalid)
+
+    async def _plan_on_thread(
+        self, name: str, conf: Join, groups: Mapping[str, GroupByPlan | KVError], invalid: KVError | None, now: int
+    ) -> JoinPlan | KVError:
+        """One large plan at a time: those who wait for the same one find it made."""
+        async with self._planning:
+            plan: JoinPlan | KVError | None = self._planned_before(name, conf, groups, invalid)
+            if plan is None:
+                plan = await asyncio.to_thread(_planned, name, conf, groups, invalid)
+            self._keep(name, plan, now)
+            return plan
 
     def _keep(self, name: str, plan: JoinPlan | KVError, now: int) -> None:
         dues = [self._metadata.joins.due_at(name)]

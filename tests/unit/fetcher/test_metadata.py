@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
+from chronoserve.fetcher import plans
 from chronoserve.fetcher.ports import BATCH_IR_CACHE, ENTITY_VALIDITY_CHECK
 from chronoserve.fetcher.settings import FetchSettings
 from chronoserve.model import naming, types
@@ -88,6 +90,24 @@ async def test_a_cold_start_of_many_callers_loads_each_thing_once() -> None:
     await asyncio.gather(*(value(pantry) for _ in range(50)))
     served = [read for call in pantry.reads.calls for read in call if read.key_bytes == naming.SERVING_INFO_KEY]
     assert len(served) == 1
+
+
+async def test_a_large_join_is_planned_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    pantry = await Pantry.open()
+    wide = columns(**{f"f{at}": types.DOUBLE for at in range(200)})
+    parts = [await pantry.upload(GroupBy(f"team.g{at}.v1", selected=wide)) for at in range(6)]
+    await pantry.upload_join("team/wide.v1", *parts)
+    made: list[str] = []
+    planned = plans._planned
+
+    def counted(name: str, *rest: Any) -> Any:
+        made.append(name)
+        return planned(name, *rest)
+
+    monkeypatch.setattr(plans, "_planned", counted)
+    rows = await asyncio.gather(*(pantry.join("team/wide.v1", {"user": "u"}) for _ in range(20)))
+    assert {row.status for row in rows} == {RowStatus.MISSING}
+    assert made == ["team/wide.v1"]
 
 
 async def test_the_parts_of_a_join_are_loaded_in_one_read() -> None:
