@@ -223,7 +223,7 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def java_order(selects: Mapping[str, str]) -> list[str]:
+def java_order(selects: Mapping[str, object]) -> list[str]:
     """Names in the order of the java.util.HashMap that Thrift copies a conf's selects into."""
     copied = JavaMap(string_hash, dict.fromkeys(selects, 0), table_size(int(len(selects) / 0.75 + 1.0)))
     return [name for name, _ in copied.in_order()]

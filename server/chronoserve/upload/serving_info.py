@@ -1,6 +1,7 @@
 """The serving info of an upload: the definition and the schemas that its bytes have (spec/aggregation-and-codecs.md §11)."""
 
 import json
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -13,8 +14,11 @@ from chronoserve.sql.parser import parse
 from chronoserve.upload import arrow
 from chronoserve.upload.build import Upload
 from chronoserve.upload.names import columns_named
-from chronoserve.upload.plan import TIME
+from chronoserve.upload.plan import TIME, java_order
 from chronoserve.warehouse.port import Warehouse
+
+MAPS: Final = frozenset({"selects", "argMap", "tableProperties"})
+"""Members of a group by that are maps."""
 
 
 def serving_info(upload: Upload, conf: str, warehouse: Warehouse) -> str:
@@ -26,7 +30,7 @@ def serving_info(upload: Upload, conf: str, warehouse: Warehouse) -> str:
     """
     plan = upload.plan
     info: dict[str, object] = {
-        "groupBy": json.loads(conf),
+        "groupBy": _in_java_order(json.loads(conf)),
         "selectedAvroSchema": upload.selected_schema,
         "keyAvroSchema": upload.key_schema,
         "batchEndDate": plan.spec.shift(plan.ds, 1),
@@ -35,6 +39,16 @@ def serving_info(upload: Upload, conf: str, warehouse: Warehouse) -> str:
     if streaming is not None:
         info["inputAvroSchema"] = _input_schema(streaming, warehouse)
     return conf_json.normalise("group_by_serving_info", json.dumps(info))
+
+
+def _in_java_order(tree: Any) -> Any:
+    """The conf with its maps as Thrift's own copies of them iterate."""
+    if isinstance(tree, list):
+        return [_in_java_order(each) for each in tree]
+    if not isinstance(tree, dict):
+        return tree
+    maps = {name: {key: value[key] for key in java_order(value)} for name, value in tree.items() if name in MAPS and isinstance(value, dict)}
+    return {name: maps.get(name) or _in_java_order(value) for name, value in tree.items()}
 
 
 def _input_schema(source: Source, warehouse: Warehouse) -> str:

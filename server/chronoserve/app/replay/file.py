@@ -1,7 +1,7 @@
 """A whole recording replayed, case by case."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from chronoserve.app.replay import worlds
@@ -12,6 +12,9 @@ from chronoserve.app.replay.singles import Singles
 from chronoserve.app.replay.worlds import OpenFace
 from chronoserve.model.errors import KVError
 from chronoserve_client import ChronoserveError
+
+QUICKSTART_DATA = "quickstart/data"
+"""Beside a g recording: the csv files that its uploads were made from. Where they are not there, uploads are taken as given."""
 
 
 async def replay(path: Path, open_face: OpenFace, skipped: Counter[str], *, worlds_only: bool) -> AsyncIterator[Outcome]:
@@ -27,10 +30,20 @@ async def replay(path: Path, open_face: OpenFace, skipped: Counter[str], *, worl
         if isinstance(part, World):
             async for outcome in _world(part, open_face, skipped):
                 yield outcome
+            data = path.parent / QUICKSTART_DATA
+            if part.name is None and not worlds_only and data.is_dir():
+                for found in _quickstart_uploads(part, data):
+                    yield found
         elif part.kind is Kind.LATER:
             skipped[str(part.record["kind"])] += 1
         elif not worlds_only and (found := _single(singles, part)) is not None:
             yield found
+
+
+def _quickstart_uploads(world: World, data: Path) -> Iterator[Outcome]:
+    from chronoserve.app.replay.uploads import quickstart  # what it needs is large, and an extra
+
+    return quickstart(world.records, data)
 
 
 async def _world(world: World, open_face: OpenFace, skipped: Counter[str]) -> AsyncIterator[Outcome]:

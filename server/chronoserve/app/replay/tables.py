@@ -1,10 +1,12 @@
-"""Source tables as recordings have them (k, h), as a warehouse in memory."""
+"""Source tables as recordings have them (k, h; the csv files of g), as a warehouse in memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
 
 from chronoserve.codec.tagged import type_from, untag
@@ -73,3 +75,12 @@ class MemoryWarehouse:
         columns = zip(*([untag(value) for value in row] for row in record["rows"]), strict=True)
         arrays = [arrow.array(column, known) for column, known in zip(columns, self._types, strict=True)]
         table.parts.append(pa.RecordBatch.from_arrays(arrays, schema=table.declared))
+
+    def add_csv(self, path: Path) -> None:
+        """A file of the quickstart as its loader makes a table of it: ``data.<file>``, partitioned by ds (spec/integration.md §9.2)."""
+        with path.open(encoding="utf-8") as lines:
+            names = lines.readline().rstrip("\n").split(",")
+        long = [name for name in names if name == "ts" or name.endswith(("_price", "_amt"))]
+        types = {name: pa.int64() if name in long else pa.string() for name in names}
+        table = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
+        self._tables[f"data.{path.stem}"] = MemoryTable(f"data.{path.stem}", table.schema, "ds", table.to_batches())

@@ -6,7 +6,7 @@ Keys compare as bytes, values after decoding, serving infos as JSON. Where a ske
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,8 @@ from chronoserve.aggregate.parts import HOP_SIZES, Part
 from chronoserve.aggregate.rows import RowAggregator
 from chronoserve.app.replay.codecs import decoder
 from chronoserve.app.replay.compare import ABSENT, Difference, Shape, differences
+from chronoserve.app.replay.notes import Case, explained
+from chronoserve.app.replay.outcome import Outcome
 from chronoserve.app.replay.recording import UPLOADS, Record
 from chronoserve.app.replay.shapes import ir_shape, output_shape
 from chronoserve.app.replay.tables import MemoryWarehouse
@@ -201,3 +203,20 @@ def _irs(aggregator: RowAggregator, expected: Sequence[Any], got: Sequence[Any],
 def _output(column: Column, stored: Any) -> object:
     """What a stored IR would answer."""
     return tag(column.finalize(column.merge_all([None, column.loaded(stored)])), column.output_type)
+
+
+def quickstart(records: Iterable[Record], data: Path) -> Iterator[Outcome]:
+    """The uploads of a g recording, made again from the csv files in ``data``."""
+    tables = MemoryWarehouse()
+    for path in sorted(data.glob("*.csv")):
+        tables.add_csv(path)
+    singles: list[Record] = []
+    for record in records:
+        if record.get("kind") == "upload":
+            singles.append({**record, UPLOADS: []})
+        elif record.get("kind") == "upload_row":
+            singles[-1][UPLOADS].append(record)
+    for record in singles:
+        answers, differing = replay(record, tables)
+        found = list(differing)
+        yield Outcome(None, f"upload {record['group_by']} {record['end_ds']}", answers, found, explained(Case(record), found))
