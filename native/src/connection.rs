@@ -23,7 +23,7 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 const SEND_BUFFER: usize = 256 << 10;
 /// Resets of streams that nobody has looked at yet; more, and the client does nothing else.
-const UNSEEN_RESETS_MAX: usize = 1000;
+const UNSEEN_RESETS_MAX: usize = 4000;
 /// Room above our own limit for metadata, so that what is over it hears why.
 const HEADER_ROOM: u32 = 240 << 10;
 /// How long a closed connection is read, so that what the client still sends does not destroy what we have sent.

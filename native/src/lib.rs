@@ -9,6 +9,8 @@ mod call;
 mod connection;
 mod grpc;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod wire;
 

@@ -98,6 +98,11 @@ impl Server {
         self.phase.load(Ordering::Acquire)
     }
 
+    #[cfg(test)]
+    pub fn calls_under_way(&self) -> usize {
+        lock(&self.calls).len()
+    }
+
     /// A call that commands may come for.
     pub fn enter(&self, id: u64, slot: Arc<Slot>) {
         lock(&self.calls).insert(id, slot);
@@ -135,7 +140,7 @@ impl Server {
         }
     }
 
-    fn obey(&self, command: Command) {
+    pub fn obey(&self, command: Command) {
         let slot = match &command {
             Command::Drain => return self.set_phase(DRAINING),
             Command::Stop => return self.set_phase(STOPPING),
