@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from chronoserve.aggregate import parts
@@ -61,13 +60,10 @@ def loaded(decoded: Sequence[Any]) -> BatchIr:
     if collapsed is None or hop_lists is None or len(hop_lists) != len(parts.HOP_SIZES):
         raise CorruptValue("a batch IR lacks its collapsed part or one of its three lists of hops")
     hops = tuple(tuple(zip(*hop_list, strict=True)) for hop_list in hop_lists)
-    return BatchIr(tuple(collapsed), hops, all(_ascending(columns[-1]) for columns in hops if columns))
-
-
-def _ascending(starts: tuple[int | None, ...]) -> bool:
-    if None in starts:
+    starts = [list(columns[-1]) for columns in hops if columns]
+    if any(None in of_size for of_size in starts):
         raise CorruptValue("a hop of a batch IR has no start")
-    return all(a <= b for a, b in pairwise(starts))  # type: ignore[operator]  # no None among them
+    return BatchIr(tuple(collapsed), hops, all(of_size == sorted(of_size) for of_size in starts))
 
 
 class BatchIrBuilder:

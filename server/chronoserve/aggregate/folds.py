@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from itertools import chain, pairwise
+from itertools import chain
 from math import copysign, isnan
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -303,7 +303,7 @@ def present(irs: Iterable[Any]) -> list[Any]:
 
 
 def _tied(ranked: list[tuple[int, Any]]) -> bool:
-    return any(a[0] == b[0] for a, b in pairwise(ranked))
+    return len({ts for ts, _ in ranked}) < len(ranked)
 
 
 def fold(aggregator: Aggregator) -> Fold:

@@ -39,6 +39,7 @@ class Plan:
         spans: dict[_Span, int] = {}
         windows = [spans.setdefault(_span(part.window or UNBOUNDED), len(spans)) for part in windowed.parts]
         self._spans = tuple(spans)
+        self._ages = tuple((span.millis, span.hop) for span in spans)
         self._none = ((),) * len(windowed.input_type.fields)
         self._nothing = (None,) * len(windowed.columns)
         self._no_hops = ((),) * len(HOP_SIZES)
@@ -82,7 +83,7 @@ class Plan:
 
     def _thresholds(self, query_ts: int) -> list[int]:
         """The oldest time of each distinct window."""
-        return [floor(query_ts - span.millis, span.hop) for span in self._spans]
+        return [floor(query_ts - millis, hop) for millis, hop in self._ages]
 
     def _hops(self, batch: BatchIr | None, thresholds: list[int], batch_end: int) -> list[tuple[Columns, slice]]:
         """For each distinct window, the columns of its hops and which of them it takes."""

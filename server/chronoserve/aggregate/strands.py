@@ -29,7 +29,7 @@ class Series:
         self.starts = starts
         if len(self.values) != len(column):
             nulls = [i for i, value in enumerate(column) if value is None]
-            self.starts = [start - bisect_left(nulls, start) for start in starts]
+            self.starts = [start and start - bisect_left(nulls, start) for start in starts]
             self._times, self._all_times, self._column = None, times, column
 
     @property
@@ -109,7 +109,16 @@ class DirectStrand(Strand):
 
     def outputs(self, stream: Stream, collapsed: Irs, stored: Sequence[Irs]) -> list[Any]:
         series = stream.vector(self.at) if self._vector else stream.direct(self.at)
-        folded = _folded(self.fold, series, self.windows, collapsed, stored)
+        values, starts = series.values, series.starts
+        times = series.times if self.fold.timed else []
+        head, tail = self.fold.head, self.fold.tail
+        folded: list[Any] = []
+        at, shared = -1, None
+        for window, own, irs in zip(self.windows, collapsed, stored, strict=True):
+            start = starts[window]
+            if start != at:
+                at, shared = start, head(values, times, start)
+            folded.append(tail(shared, own, irs))
         return [None if value is None or not isfinite(value) else value for value in folded] if self._floating else folded
 
 
@@ -169,20 +178,6 @@ class MappedStrand(KeyedStrand):
 
 
 _NOTHING: tuple[Values, Times] = ([], [])
-
-
-def _folded(fold: Fold, series: Series, windows: Sequence[int], collapsed: Irs, stored: Sequence[Irs]) -> list[Any]:
-    values, starts = series.values, series.starts
-    times = series.times if fold.timed else []
-    head, tail = fold.head, fold.tail
-    outputs: list[Any] = []
-    at, shared = -1, None
-    for window, own, irs in zip(windows, collapsed, stored, strict=True):
-        start = starts[window]
-        if start != at:
-            at, shared = start, head(values, times, start)
-        outputs.append(tail(shared, own, irs))
-    return outputs
 
 
 def strand(column: Column, windows: Sequence[int]) -> Strand:
