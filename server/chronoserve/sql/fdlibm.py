@@ -286,9 +286,11 @@ def parted(number: float) -> tuple[int, int]:
 
 
 def log(number: float) -> float:
-    """Of a number that is not below 0; -infinity of 0."""
+    """-infinity of 0, NaN below it."""
     if number == 0:
         return -math.inf
+    if number < 0:
+        return math.nan
     if number - number != 0:
         return number
     exponent, bits = parted(number)
@@ -320,9 +322,11 @@ def log_near_one(f: float, exponent: int) -> float:
 
 
 def log10(number: float) -> float:
-    """Of a number that is not below 0; -infinity of 0."""
+    """-infinity of 0, NaN below it."""
     if number == 0:
         return -math.inf
+    if number < 0:
+        return math.nan
     if number - number != 0:
         return number
     exponent, bits = parted(number)

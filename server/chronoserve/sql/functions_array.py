@@ -6,13 +6,13 @@ from functools import cmp_to_key
 from typing import Any
 
 from chronoserve.model.errors import DerivationFailed, InvalidRequest
-from chronoserve.model.types import BOOLEAN, DATE, DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, ListType, MapType
-from chronoserve.sql.access import as_key, map_getter
+from chronoserve.model.types import BOOLEAN, DATE, DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, DataType, ListType, MapType
+from chronoserve.sql.access import map_getter
 from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import common, tightest
 from chronoserve.sql.datetimes import MICROS_PER_DAY
 from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, lenient, strict
-from chronoserve.sql.registry import LIST, Function, accept, alias, alike, constant_of, refusal, special
+from chronoserve.sql.registry import EXACT_STRING, LIST, Function, accept, alias, alike, constant_of, refusal, special
 from chronoserve.sql.time_arithmetic import moved_date, moved_timestamp
 from chronoserve.sql.types import NULL, DayTimeInterval, YearMonthInterval, is_integral, is_orderable, spark_name, struct
 from chronoserve.sql.values import equality, identity, nullable_identity, nullable_key, sort_key
@@ -173,12 +173,19 @@ def element_at(name: str, arguments: list[Node]) -> Node:
     """Of an array by position, from 1 or from the end; of a map by key."""
     source, index = arguments
     if isinstance(source.type, MapType):
-        return strict("[key]", source.type.value, map_getter(source.type.key), source, as_key(source.type.key, index))
+        return strict("[key]", source.type.value, map_getter(source.type.key), source, same_key(name, source.type.key, index))
     source = accept(name, source, LIST)
     assert isinstance(source.type, ListType)
     if not is_integral(index.type):
         raise refusal(name, "a whole number as the position", index)
     return strict("element_at", source.type.element, item_at, source, cast(index, INT))
+
+
+def same_key(name: str, key: DataType, index: Node) -> Node:
+    """``index`` as a key, where both are of one kind: ``element_at`` casts no number to a string."""
+    if tightest(key, index.type) is None:
+        raise refusal(name, f"a {spark_name(key)} as the key", index)
+    return cast(index, key)
 
 
 def item_at(values: list[Any], index: int) -> Any:
@@ -417,7 +424,7 @@ def flatten(name: str, arguments: list[Node]) -> Node:
 def join(name: str, arguments: list[Node]) -> Node:
     """Nulls are left out, or replaced by the third argument."""
     source = accept(name, arguments[0], ListType(STRING))
-    texts = [accept(name, node, STRING) for node in arguments[1:]]
+    texts = [accept(name, node, EXACT_STRING) for node in arguments[1:]]
 
     def run(values: list[str | None], delimiter: str, absent: str | None = None) -> str:
         known = [absent if value is None else value for value in values]

@@ -200,7 +200,7 @@ def decode_pairs(_name: str, arguments: list[Node]) -> Node:
     """``decode(value, search, result, …, default)``: nulls match nulls."""
     subject, *rest = arguments
     branches = [(null_safe_equal("<=>", [subject, search]), result) for search, result in zip(rest[::2], rest[1::2], strict=False)]
-    return case_of(branches, rest[-1] if len(rest) % 2 else None)
+    return case_of(branches, rest[-1] if len(rest) % 2 else constant(None, STRING))
 
 
 def type_name(_name: str, arguments: list[Node]) -> Node:

@@ -10,8 +10,8 @@ from chronoserve.sql.casts import BITS, caster
 from chronoserve.sql.java_math import WIDE
 from chronoserve.sql.nodes import Node, lenient, strict
 from chronoserve.sql.numbers import double_text, float_text
-from chronoserve.sql.registry import NUMBER, Function, accept, alias, special
-from chronoserve.sql.types import DecimalType, is_integral
+from chronoserve.sql.registry import Function, accept, alias, refusal, special
+from chronoserve.sql.types import NULL, DecimalType, is_integral, is_numeric
 
 SPECIFIER = re.compile(r"%(?:(\d+)\$)?([-#+ 0,(<]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])")
 WIDTH_MAX = 10_000
@@ -186,9 +186,13 @@ def general_number(number: Decimal, digits: int) -> str:
 
 def format_number(name: str, arguments: list[Node]) -> Node:
     """With commas and a fixed count of decimals, or by a DecimalFormat pattern."""
-    number, places = accept(name, arguments[0], NUMBER), arguments[1]
+    number, places = arguments
+    if not (is_numeric(number.type) or number.type == NULL):
+        raise refusal(name, "a number", number)
     if places.type == STRING:
         return strict(name, STRING, by_pattern, number, places)
+    if places.type not in (INT, NULL):
+        raise refusal(name, "an int or a pattern", places)
     return strict(name, STRING, with_commas, number, accept(name, places, INT))
 
 
@@ -234,7 +238,7 @@ def by_pattern(value: Any, pattern: str) -> str:
     if "," in groups:
         whole = grouped(whole, len(groups.rsplit(",", 1)[1]))
     sign = "-" if number < 0 and (whole.strip("0,") or fraction.strip("0")) else ""
-    return f"{prefix}{sign}{whole}{'.' if fraction else ''}{fraction}{suffix}"
+    return f"{sign}{prefix}{whole}{'.' if fraction else ''}{fraction}{suffix}"
 
 
 def grouped(digits: str, size: int) -> str:

@@ -34,10 +34,10 @@ from chronoserve.sql.json_path import extract
 from chronoserve.sql.json_text import BROKEN, Pairs, quoted, read, written
 from chronoserve.sql.nodes import Constant, Node, constant, strict
 from chronoserve.sql.numbers import double_text, float32, float_text
-from chronoserve.sql.registry import Function, accept, constant_of, refusal, simple, special
+from chronoserve.sql.registry import EXACT_STRING, Function, accept, constant_of, refusal, simple, special
 from chronoserve.sql.time_patterns import formatted, parsed, pieces
 from chronoserve.sql.time_text import date_of_text, date_text, timestamp_of_text
-from chronoserve.sql.types import DecimalType, is_atomic, is_integral, spark_name
+from chronoserve.sql.types import NULL, DecimalType, is_atomic, is_integral, spark_name
 
 Convert = Callable[[Any], Any]
 """Of a JSON value that is not null; MISFIT where it is none of the type."""
@@ -59,7 +59,7 @@ TIMESTAMP_PATTERN = "yyyy-MM-dd'T'HH:mm:ss.SSS"
 
 def from_json(name: str, arguments: list[Node]) -> Node:
     """By a DDL schema; what does not fit is null, and a text that is no JSON gives a struct of nulls."""
-    text = accept(name, arguments[0], STRING)
+    text = accept(name, arguments[0], EXACT_STRING)
     kind = json_schema.schema_of(constant_of(name, arguments[1], STRING))
     if isinstance(kind, StructType) and CORRUPT in kind.names:
         raise Unsupported(f"{name} with a column {CORRUPT}")
@@ -269,6 +269,8 @@ Write = Callable[[Any], str]
 
 def to_json(name: str, arguments: list[Node]) -> Node:
     source, *rest = arguments
+    if source.type == NULL:
+        return constant(None, STRING)
     if not isinstance(source.type, StructType | MapType | ListType):
         raise refusal(name, "a struct, map or array", source)
     options = options_of(name, rest)
@@ -346,17 +348,36 @@ def object_keys(text: str) -> list[str] | None:
 
 
 def schema_of_json(name: str, arguments: list[Node]) -> Node:
-    value = read(str(constant_of(name, arguments[0], STRING)))
+    text = constant_of(name, arguments[0], STRING)
+    if text is None or arguments[0].type != STRING:
+        raise refusal(name, "a constant string", arguments[0])
+    value = read(text)
     return constant(json_schema.ddl(json_schema.inferred(None if value is BROKEN else value)), STRING)
 
 
 FUNCTIONS: tuple[Function, ...] = (
-    simple("get_json_object(text, path)", (STRING, STRING), STRING, extract, "What a path like $.a[0].b leads to; strings as they are."),
+    simple(
+        "get_json_object(text, path)",
+        (EXACT_STRING, EXACT_STRING),
+        STRING,
+        extract,
+        "What a path like $.a[0].b leads to; strings as they are.",
+    ),
     special("from_json(text, schema, options)", 2, 3, from_json, "A value by a DDL schema; what does not fit is null."),
     special("to_json(value, options)", 1, 2, to_json, "JSON of a struct, map or array; null fields are left out."),
-    simple("json_array_length(text)", (STRING,), INT, array_length, "How many elements the outermost array has; null where there is none."),
     simple(
-        "json_object_keys(text)", (STRING,), ListType(STRING), object_keys, "The names of the outermost object; null where there is none."
+        "json_array_length(text)",
+        (EXACT_STRING,),
+        INT,
+        array_length,
+        "How many elements the outermost array has; null where there is none.",
+    ),
+    simple(
+        "json_object_keys(text)",
+        (EXACT_STRING,),
+        ListType(STRING),
+        object_keys,
+        "The names of the outermost object; null where there is none.",
     ),
     special("schema_of_json(text)", 1, 1, schema_of_json, "The DDL schema of a constant text."),
 )

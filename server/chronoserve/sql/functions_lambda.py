@@ -12,7 +12,7 @@ from chronoserve.sql.functions_map import builder, checked_map, map_of
 from chronoserve.sql.java_order import ordered
 from chronoserve.sql.nodes import Evaluate, HigherOrder, LambdaNode, Node, Weaver, higher_order
 from chronoserve.sql.registry import LIST, Function, accept, alias, bound, refusal, special
-from chronoserve.sql.types import spark_name
+from chronoserve.sql.types import NULL, spark_name
 
 
 def parts(weaver: Weaver, node: HigherOrder, index: int) -> tuple[Evaluate, list[int]]:
@@ -171,6 +171,8 @@ def bind_zip(weaver: Weaver, node: HigherOrder) -> Evaluate:
 def array_sort(name: str, arguments: list[Node]) -> Node:
     """In order with nulls last, or by a lambda that says -1, 0 or 1."""
     if len(arguments) == 1:
+        if arguments[0].type == NULL:
+            raise refusal(name, "an array", arguments[0])
         return sorted_nulls_last(orderable_list(name, arguments[0]))
     source, element = element_of(name, arguments[0])
     found = bound(name, arguments[1], [element, element])

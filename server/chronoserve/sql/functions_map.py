@@ -5,14 +5,14 @@ from typing import Any
 
 from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import BOOLEAN, STRING, DataType, ListType, MapType, StructType
-from chronoserve.sql.access import as_key
 from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import common
+from chronoserve.sql.functions_array import same_key
 from chronoserve.sql.functions_regexp import pattern_of, prepared
 from chronoserve.sql.functions_regexp import split as split_by
 from chronoserve.sql.java_order import ordered
 from chronoserve.sql.nodes import Constant, Node, constant, lenient, strict
-from chronoserve.sql.registry import LIST, MAP, Function, accept, accept_all, alike, refusal, special
+from chronoserve.sql.registry import EXACT_STRING, LIST, MAP, Function, accept, accept_all, alike, refusal, special
 from chronoserve.sql.types import NULL, has_map, spark_name, struct
 from chronoserve.sql.values import map_key
 
@@ -106,33 +106,35 @@ def map_of(name: str, node: Node) -> MapType:
     return found
 
 
+def map_node(name: str, node: Node) -> Node:
+    return ordered(accept(name, node, MAP))
+
+
 def keys_of(name: str, arguments: list[Node]) -> Node:
-    return strict(name, ListType(map_of(name, arguments[0]).key), list, ordered(arguments[0]))
+    return strict(name, ListType(map_of(name, arguments[0]).key), list, map_node(name, arguments[0]))
 
 
 def values_of(name: str, arguments: list[Node]) -> Node:
-    return strict(name, ListType(map_of(name, arguments[0]).value), lambda entries: list(entries.values()), ordered(arguments[0]))
+    return strict(name, ListType(map_of(name, arguments[0]).value), lambda entries: list(entries.values()), map_node(name, arguments[0]))
 
 
 def entries_of(name: str, arguments: list[Node]) -> Node:
     kind = map_of(name, arguments[0])
-    return strict(
-        name, ListType(struct(("key", kind.key), ("value", kind.value))), lambda entries: list(entries.items()), ordered(arguments[0])
-    )
+    result = ListType(struct(("key", kind.key), ("value", kind.value)))
+    return strict(name, result, lambda entries: list(entries.items()), map_node(name, arguments[0]))
 
 
 def contains_key(name: str, arguments: list[Node]) -> Node:
     source, key = arguments
     kind = map_of(name, source)
     form = map_key(kind.key)
-    return strict(
-        name, BOOLEAN, lambda entries, wanted: (wanted if form is None else form(wanted)) in entries, source, as_key(kind.key, key)
-    )
+    wanted = same_key(name, kind.key, key)
+    return strict(name, BOOLEAN, lambda entries, entry: (entry if form is None else form(entry)) in entries, source, wanted)
 
 
 def from_text(name: str, arguments: list[Node]) -> Node:
     """``str_to_map``: delimiters are regular expressions; a pair without one has a null value."""
-    text, *delimiters = accept_all(name, arguments, (STRING,))
+    text, *delimiters = accept_all(name, arguments, (EXACT_STRING,))
     marks = [*delimiters, *(constant(mark, STRING) for mark in (",", ":")[len(delimiters) :])]
     between, within = marks
     prepared(between)

@@ -10,7 +10,7 @@ from chronoserve.sql import fdlibm, java_math
 from chronoserve.sql.casts import BITS, WRAPS, cast
 from chronoserve.sql.coercion import adjusted, decimal_for
 from chronoserve.sql.decimals import fitting
-from chronoserve.sql.nodes import Node, constant, strict
+from chronoserve.sql.nodes import Constant, Node, constant, strict
 from chronoserve.sql.numbers import double_to_long, float32
 from chronoserve.sql.operators import arithmetic
 from chronoserve.sql.registry import INTEGRAL, NUMBER, NUMBER_OR_INTERVAL, Function, accept, alias, constant_of, simple, special
@@ -150,7 +150,7 @@ def whole(direction: str) -> Callable[[str, list[Node]], Node]:
     def resolve(name: str, arguments: list[Node]) -> Node:
         (node, *rest) = arguments
         if rest:
-            return scaled_whole(name, node, constant_of(name, rest[0], INT), direction)
+            return scaled_whole(name, node, literal_scale(name, rest[0]), direction)
         if is_integral(node.type):
             return cast(node, LONG)
         node = node if isinstance(node.type, DecimalType) else accept(name, node, DOUBLE)
@@ -166,15 +166,19 @@ def whole(direction: str) -> Callable[[str, list[Node]], Node]:
 FLOATING_AS_DECIMAL: dict[DataType, DecimalType] = {FLOAT: DecimalType(14, 7), DOUBLE: DecimalType(30, 15)}
 
 
-def scaled_whole(name: str, node: Node, scale: int | None, direction: str) -> Node:
+def literal_scale(name: str, node: Node) -> int:
+    if node.type != INT or not isinstance(node, Constant) or node.value is None:
+        raise InvalidRequest(f"the scale of {name} is an int literal", field="expression")
+    return int(node.value)
+
+
+def scaled_whole(name: str, node: Node, scale: int, direction: str) -> Node:
     """``ceil(number, scale)``."""
     source = decimal_for(node.type) or FLOATING_AS_DECIMAL.get(node.type)
     if source is None:
         if node.type not in (STRING, NULL):
             raise InvalidRequest(f"{name} takes a number where a {spark_name(node.type)} is given", field="expression")
         source, node = DecimalType(30, 15), cast(node, DOUBLE)
-    if scale is None:
-        return constant(None, source)
     result = rounded_type(source, scale)
     unit, fit = Decimal(1).scaleb(-scale), fitting(result)
     return strict(f"{name} {scale}", result, lambda value: fit(value.quantize(unit, direction, WIDE)), cast(node, source))

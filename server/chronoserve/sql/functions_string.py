@@ -1,7 +1,6 @@
 """Functions of strings. Lengths and positions count characters (Unicode code points), from 1."""
 
 import base64
-import binascii
 import re
 import unicodedata
 from collections.abc import Callable
@@ -11,8 +10,8 @@ from chronoserve.model.errors import DerivationFailed
 from chronoserve.model.types import BINARY, BOOLEAN, INT, LONG, STRING, ListType
 from chronoserve.sql.casts import cast
 from chronoserve.sql.nodes import Evaluate, Node, Row, applied, lenient, strict
-from chronoserve.sql.registry import TEXT_OR_BYTES, Function, accept, accept_all, alias, refusal, simple, special
-from chronoserve.sql.types import NULL
+from chronoserve.sql.registry import EXACT_STRING, TEXT_OR_BYTES, Function, accept, accept_all, alias, refusal, simple, special
+from chronoserve.sql.types import NULL, is_numeric
 
 LENGTH_MAX = 1 << 24
 """Characters that ``repeat``, ``space`` and the pads may make: no expression fills the memory."""
@@ -276,7 +275,7 @@ def levenshtein(name: str, arguments: list[Node]) -> Node:
 DISTANCE_CHARACTERS_MAX = 2_000
 
 
-def distance(first: str, second: str, threshold: int = -1) -> int:
+def distance(first: str, second: str, threshold: int | None = None) -> int:
     """Edits between two strings; -1 where they are more than a threshold."""
     if len(first) * len(second) > DISTANCE_CHARACTERS_MAX**2:
         raise DerivationFailed(f"levenshtein compares strings of up to {DISTANCE_CHARACTERS_MAX} characters")
@@ -285,7 +284,7 @@ def distance(first: str, second: str, threshold: int = -1) -> int:
         previous, row[0] = row[0], index
         for at, other in enumerate(second, 1):
             previous, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, previous + (letter != other))
-    return row[-1] if threshold < 0 or row[-1] <= threshold else -1
+    return row[-1] if threshold is None or row[-1] <= threshold else -1
 
 
 # characters and codes
@@ -362,7 +361,7 @@ def masked(
 
 
 def mask(name: str, arguments: list[Node]) -> Node:
-    return lenient(name, STRING, masked, *accept_all(name, arguments, (STRING,)))
+    return lenient(name, STRING, masked, *accept_all(name, arguments, (EXACT_STRING,)))
 
 
 # encodings
@@ -418,17 +417,16 @@ def base64_text(data: bytes) -> str:
 
 
 NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
+PADDED = re.compile(r"((?:[^=]{4})*)([^=]{2}==|[^=]{3}=|[^=]{2,3})?")
 
 
 def unbase64(text: str) -> bytes:
-    """Characters that are none of the alphabet's are passed over."""
-    body = NOT_BASE64.sub("", text).split("=")[0]
-    if len(body) % 4 == 1:
-        body = body[:-1]
-    try:
-        return base64.b64decode(body + "=" * (-len(body) % 4))
-    except binascii.Error as error:
-        raise DerivationFailed("unbase64 was given what is no base64") from error
+    """As Java's MIME decoder: characters that are none of the alphabet's are passed over; the end may lack its padding."""
+    body = NOT_BASE64.sub("", text)
+    match = PADDED.fullmatch(body)
+    if match is None:
+        raise DerivationFailed("unbase64 was given what is no base64")
+    return base64.b64decode(body + "=" * (-len(body) % 4))
 
 
 def to_hex(name: str, arguments: list[Node]) -> Node:
@@ -437,6 +435,8 @@ def to_hex(name: str, arguments: list[Node]) -> Node:
         return strict(name, STRING, lambda text: text.encode("utf-8", "replace").hex().upper(), node)
     if node.type == BINARY:
         return strict(name, STRING, lambda data: data.hex().upper(), node)
+    if not is_numeric(node.type):
+        return to_hex(name, [accept(name, node, STRING)])
     return strict(name, STRING, lambda number: f"{number & 0xFFFFFFFFFFFFFFFF:X}", accept(name, node, LONG))
 
 
@@ -486,7 +486,7 @@ def in_base(value: int, base: int) -> str:
 
 
 SENTENCE_BREAKS = re.compile(r"[.!?]+(?:\s+|$)")
-WORDS = re.compile(r"[\w'\u2019]+")
+WORDS = re.compile(r"\w+(?:[.'\u2019:]\w+|(?<=\d),\d+)*")
 
 
 def sentences(name: str, arguments: list[Node]) -> Node:
@@ -595,7 +595,7 @@ FUNCTIONS: tuple[Function, ...] = (
         translate,
         "Characters replaced one by one; those without a partner are removed.",
     ),
-    simple("soundex(text)", (STRING,), STRING, soundex, "Four characters for how a word sounds."),
+    simple("soundex(text)", (EXACT_STRING,), STRING, soundex, "Four characters for how a word sounds."),
     special("mask(text, upper, lower, digit, other)", 1, 5, mask, "Letters and digits replaced by X, x and n."),
     simple("encode(text, charset)", (STRING, STRING), BINARY, encoded, "Bytes of a text in a charset."),
     special(

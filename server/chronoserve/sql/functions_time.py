@@ -23,7 +23,20 @@ from chronoserve.sql.datetimes import (
 )
 from chronoserve.sql.nodes import Constant, Node, constant, strict
 from chronoserve.sql.numbers import LONG_MAX, LONG_MIN, double_to_long, wrap_int, wrap_long
-from chronoserve.sql.registry import Function, accept, accept_all, alias, constant_of, refusal, simple, special
+from chronoserve.sql.registry import (
+    EXACT_DATE,
+    EXACT_STRING,
+    EXACT_TIMESTAMP,
+    INTEGRAL,
+    Function,
+    accept,
+    accept_all,
+    alias,
+    constant_of,
+    refusal,
+    simple,
+    special,
+)
 from chronoserve.sql.time_patterns import formatted, parsed, pieces
 from chronoserve.sql.time_text import timestamp_of_text
 from chronoserve.sql.types import (
@@ -127,8 +140,11 @@ TIME_FIELDS: dict[str, tuple[Callable[[int], Any], DataType, tuple[str, ...]]] =
 
 def date_part(name: str, arguments: list[Node]) -> Node:
     """``date_part(field, source)`` and ``extract(field from source)``."""
-    field = str(constant_of(name, arguments[0], STRING)).lower()
+    title = constant_of(name, arguments[0], STRING)
     source = arguments[1]
+    if title is None:
+        return constant(None, DOUBLE)
+    field = title.lower()
     if isinstance(source.type, DayTimeInterval | YearMonthInterval):
         return interval_part(name, field, source)
     for title, (function, names) in DATE_FIELDS.items():
@@ -197,6 +213,13 @@ def date_add(sign: int) -> Callable[[str, list[Node]], Node]:
         return strict(f"date {sign}", DATE, lambda at, count: wrap_int(at + sign * count), start, days)
 
     return resolve
+
+
+def months_later(days: int, months: int) -> int:
+    found = add_months(days, months)
+    if wrap_int(found) != found:
+        raise DerivationFailed("integer overflow: a date beyond 32 bits of days")
+    return found
 
 
 def last_day(days: int) -> int:
@@ -365,6 +388,7 @@ def unix_timestamp(name: str, arguments: list[Node]) -> Node:
     if not arguments:
         raise Unsupported(f"{name}() reads the clock: a derivation's time is ts, in milliseconds")
     source, *rest = arguments
+    rest = [accept(name, node, EXACT_STRING) for node in rest]
     if source.type == DATE:
         return strict("unix seconds of date", LONG, lambda days: days * 86_400, source)
     if source.type == TIMESTAMP:
@@ -372,7 +396,7 @@ def unix_timestamp(name: str, arguments: list[Node]) -> Node:
     if source.type not in (STRING, NULL):
         raise refusal(name, "a string, date or timestamp", source)
     text = accept(name, source, STRING)
-    pattern = accept(name, rest[0], STRING) if rest else constant(DEFAULT_PATTERN, STRING)
+    pattern = rest[0] if rest else constant(DEFAULT_PATTERN, STRING)
     check_pattern(name, pattern)
     return strict(
         "unix_timestamp",
@@ -386,10 +410,15 @@ def unix_timestamp(name: str, arguments: list[Node]) -> Node:
 def to_timestamp(name: str, arguments: list[Node]) -> Node:
     source, *rest = arguments
     if not rest or source.type in (DATE, TIMESTAMP):
-        return cast(source, TIMESTAMP)
-    if source.type not in (STRING, NULL):
+        known = is_numeric(source.type) or source.type in (DATE, TIMESTAMP)
+        return cast(source if known else accept(name, source, STRING), TIMESTAMP)
+    if is_numeric(source.type):
         raise refusal(name, "a string, date or timestamp", source)
-    pattern = accept(name, rest[0], STRING)
+    return parsed_time(name, source, rest[0])
+
+
+def parsed_time(name: str, source: Node, pattern: Node) -> Node:
+    pattern = accept(name, pattern, STRING)
     check_pattern(name, pattern)
     return strict("to_timestamp", TIMESTAMP, parse_by, accept(name, source, STRING), pattern)
 
@@ -398,7 +427,8 @@ def to_date(name: str, arguments: list[Node]) -> Node:
     if len(arguments) == 1:
         (source,) = arguments
         return cast(source if source.type in (DATE, TIMESTAMP) else accept(name, source, STRING), DATE)
-    return cast(to_timestamp(name, arguments), DATE)
+    source, pattern = arguments
+    return cast(source if source.type in (DATE, TIMESTAMP) else parsed_time(name, source, pattern), DATE)
 
 
 # making
@@ -426,7 +456,8 @@ def timestamp_of(*fields: Any) -> int | None:
 
 def timestamp_seconds(name: str, arguments: list[Node]) -> Node:
     (source,) = arguments
-    source = source if is_numeric(source.type) else accept(name, source, DOUBLE)
+    if not (is_numeric(source.type) or source.type == NULL):
+        raise refusal(name, "a number", source)
     if is_integral(source.type):
         return strict(name, TIMESTAMP, checked_seconds, source)
     if isinstance(source.type, DecimalType):
@@ -452,7 +483,7 @@ def in_long(micros: int) -> int:
 def zoned(convert: Callable[[int, str], int]) -> Callable[[str, list[Node]], Node]:
     def resolve(name: str, arguments: list[Node]) -> Node:
         time, zone = accept(name, arguments[0], TIMESTAMP), accept(name, arguments[1], STRING)
-        if isinstance(zone, Constant) and zone.value is not None and zone_offset(zone.value) is None:
+        if isinstance(zone, Constant) and not isinstance(time, Constant) and zone.value is not None and zone_offset(zone.value) is None:
             known_zone(zone.value)
         return strict(name, TIMESTAMP, convert, time, zone)
 
@@ -475,9 +506,16 @@ def make_dt_interval(name: str, arguments: list[Node]) -> Node:
     return strict(name, DayTimeInterval(), run, *nodes)
 
 
+def months_of(years: int = 0, months: int = 0) -> int:
+    total = years * 12 + months
+    if not -(1 << 31) <= total < 1 << 31:
+        raise DerivationFailed("integer overflow: an interval beyond 32 bits of months")
+    return total
+
+
 def make_ym_interval(name: str, arguments: list[Node]) -> Node:
     nodes = accept_all(name, arguments, (INT, INT))
-    return strict(name, YearMonthInterval(), lambda years=0, months=0: years * 12 + months, *nodes)
+    return strict(name, YearMonthInterval(), months_of, *nodes)
 
 
 def with_unit(function: Callable[..., int], result: DataType, *wanted: DataType) -> Callable[[str, list[Node]], Node]:
@@ -532,7 +570,7 @@ FUNCTIONS: tuple[Function, ...] = (
     DATEDIFF,
     alias("date_diff", DATEDIFF),
     simple(
-        "add_months(date, months)", (DATE, INT), DATE, add_months, "So many months later; the month's last day where it has no such day."
+        "add_months(date, months)", (DATE, INT), DATE, months_later, "So many months later; the month's last day where it has no such day."
     ),
     special(
         "months_between(end, start, rounded)",
@@ -545,8 +583,22 @@ FUNCTIONS: tuple[Function, ...] = (
     simple("next_day(date, weekday)", (DATE, STRING), DATE, next_day, "The first such weekday after the date."),
     simple("trunc(date, unit)", (DATE, STRING), DATE, truncated_date, "The first day of the year, quarter, month or week."),
     simple("date_trunc(unit, time)", (STRING, TIMESTAMP), TIMESTAMP, truncated_time, "A time cut to a unit."),
-    special("timestampadd(unit, count, time)", 3, 3, with_unit(added_time, TIMESTAMP, INT, TIMESTAMP), "So many units later."),
-    special("timestampdiff(unit, start, end)", 3, 3, with_unit(time_between, LONG, TIMESTAMP, TIMESTAMP), "Whole units from start to end."),
+    Function(
+        "add units",
+        3,
+        3,
+        with_unit(added_time, TIMESTAMP, INT, TIMESTAMP),
+        "timestampadd(unit, count, time)",
+        "So many units later; also dateadd(unit, count, time).",
+    ),
+    Function(
+        "units between",
+        3,
+        3,
+        with_unit(time_between, LONG, TIMESTAMP, TIMESTAMP),
+        "timestampdiff(unit, start, end)",
+        "Whole units from start to end; also datediff(unit, start, end).",
+    ),
     special("date_format(time, pattern)", 2, 2, date_format, "A text by a SimpleDateFormat pattern."),
     special("from_unixtime(seconds, pattern)", 1, 2, from_unixtime, "A text of seconds since 1970."),
     UNIX_TIMESTAMP,
@@ -566,16 +618,16 @@ FUNCTIONS: tuple[Function, ...] = (
     special("timestamp_seconds(seconds)", 1, 1, timestamp_seconds, "The timestamp of seconds since 1970."),
     simple(
         "timestamp_millis(millis)",
-        (LONG,),
+        (INTEGRAL,),
         TIMESTAMP,
         lambda millis: in_long(millis * MICROS_PER_MILLI),
         "The timestamp of milliseconds since 1970.",
     ),
-    simple("timestamp_micros(micros)", (LONG,), TIMESTAMP, lambda micros: micros, "The timestamp of microseconds since 1970."),
-    simple("unix_seconds(time)", (TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_SECOND, "Seconds since 1970."),
-    simple("unix_millis(time)", (TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_MILLI, "Milliseconds since 1970."),
-    simple("unix_micros(time)", (TIMESTAMP,), LONG, lambda micros: micros, "Microseconds since 1970."),
-    simple("unix_date(date)", (DATE,), INT, lambda days: days, "Days since 1970-01-01."),
+    simple("timestamp_micros(micros)", (INTEGRAL,), TIMESTAMP, lambda micros: micros, "The timestamp of microseconds since 1970."),
+    simple("unix_seconds(time)", (EXACT_TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_SECOND, "Seconds since 1970."),
+    simple("unix_millis(time)", (EXACT_TIMESTAMP,), LONG, lambda micros: micros // MICROS_PER_MILLI, "Milliseconds since 1970."),
+    simple("unix_micros(time)", (EXACT_TIMESTAMP,), LONG, lambda micros: micros, "Microseconds since 1970."),
+    simple("unix_date(date)", (EXACT_DATE,), INT, lambda days: days, "Days since 1970-01-01."),
     simple("date_from_unix_date(days)", (INT,), DATE, lambda days: days, "The date of days since 1970-01-01."),
     special("from_utc_timestamp(time, zone)", 2, 2, zoned(to_zone), "What clocks in a zone show at a time in UTC."),
     special("to_utc_timestamp(time, zone)", 2, 2, zoned(from_zone), "The time in UTC at which clocks in a zone show this."),

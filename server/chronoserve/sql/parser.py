@@ -45,7 +45,7 @@ SYMBOLS = {
 WORDS = {"div": (PRODUCT, "div"), "and": (AND, "and"), "or": (OR, "or")}
 PREDICATES = frozenset({"between", "in", "like", "ilike", "rlike", "regexp", "is"})
 TYPED_LITERALS = frozenset({"date", "timestamp", "timestamp_ltz", "timestamp_ntz", "interval", "x"})
-UNIT_FUNCTIONS = {"timestampadd": "timestampadd", "dateadd": "timestampadd", "timestampdiff": "timestampdiff", "datediff": "timestampdiff"}
+UNIT_FUNCTIONS = {"timestampadd": "add units", "dateadd": "add units", "timestampdiff": "units between", "datediff": "units between"}
 DATETIME_UNITS = frozenset(
     ("year", "quarter", "month", "week", "day", "dayofyear", "hour", "minute", "second", "millisecond", "microsecond")
 )

@@ -63,13 +63,19 @@ def one_of(name: str, test: Callable[[DataType], bool], otherwise: DataType | No
     return Kind(name, take)
 
 
+def exactly(wanted: DataType) -> Kind:
+    """A type that nothing but a null is cast to: some functions of Spark's are that strict."""
+    return Kind(f"a {spark_name(wanted)}", lambda node: cast(node, wanted) if node.type in (wanted, NULL) else None)
+
+
 NUMBER = one_of("a number", is_numeric, DOUBLE)
 NUMBER_OR_INTERVAL = one_of("a number", lambda kind: is_numeric(kind) or is_interval(kind), DOUBLE)
 INTEGRAL = one_of("a whole number", lambda kind: is_integral(kind) or kind == NULL)
 ANY = one_of("a value", lambda kind: kind != FUNCTION)
 ORDERABLE = one_of("a value that has an order", is_orderable)
 LIST = one_of("an array", lambda kind: isinstance(kind, ListType), ListType(NULL))
-MAP = one_of("a map", lambda kind: isinstance(kind, MapType))
+MAP = one_of("a map", lambda kind: isinstance(kind, MapType), MapType(NULL, NULL))
+EXACT_STRING, EXACT_DATE, EXACT_TIMESTAMP = exactly(STRING), exactly(DATE), exactly(TIMESTAMP)
 TEXT_OR_BYTES = one_of("a string or binary", lambda kind: kind in (STRING, BINARY), STRING)
 DATE_OR_TIME = one_of("a date or timestamp", lambda kind: kind in (DATE, TIMESTAMP), TIMESTAMP)
 Parameter = DataType | Kind

@@ -9,6 +9,8 @@ from chronoserve.sql.datetimes import zone_offset
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a clock's face, in no zone
+CALENDAR_FIRST = -62_135_510_400_000_000
+CALENDAR_LAST = 253_402_128_000_000_000
 SHORT_NAMES = {
     "PST": "America/Los_Angeles",
     "EST": "-05:00",
@@ -41,7 +43,7 @@ def to_zone(micros: int, text: str) -> int:
     offset = fixed_offset(text)
     if offset is not None:
         return micros + offset
-    found = (EPOCH + timedelta(microseconds=micros)).astimezone(zone_of(text)).utcoffset()
+    found = (EPOCH + timedelta(microseconds=within_calendar(micros))).astimezone(zone_of(text)).utcoffset()
     assert found is not None
     return micros + found // timedelta(microseconds=1)
 
@@ -51,9 +53,14 @@ def from_zone(micros: int, text: str) -> int:
     offset = fixed_offset(text)
     if offset is not None:
         return micros - offset
-    found = (NAIVE_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=zone_of(text)).utcoffset()
+    found = (NAIVE_EPOCH + timedelta(microseconds=within_calendar(micros))).replace(tzinfo=zone_of(text)).utcoffset()
     assert found is not None
     return micros - found // timedelta(microseconds=1)
+
+
+def within_calendar(micros: int) -> int:
+    """A time of the years that Python knows; a zone's offset is the same before and after them."""
+    return max(CALENDAR_FIRST, min(CALENDAR_LAST, micros))
 
 
 def fixed_offset(text: str) -> int | None:

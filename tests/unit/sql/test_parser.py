@@ -71,7 +71,7 @@ def shown(tree: Syntax) -> str:
         ("position('a' in s)", "locate('a', s)"),
         ("overlay(s placing 'x' from 2)", "overlay(s, 'x', 2)"),
         ("extract(year from d)", "date_part('year', d)"),
-        ("datediff(hour, a, b)", "timestampdiff('HOUR', a, b)"),
+        ("datediff(hour, a, b)", "units between('HOUR', a, b)"),
         ("datediff(a, b)", "datediff(a, b)"),
         ("`a b` + `c``d`", "(a b + c`d)"),
         ("7d_sum + 1", "(7d_sum + 1)"),
