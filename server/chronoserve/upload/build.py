@@ -109,6 +109,12 @@ class Upload:
         """What value bytes are encoded as."""
         return self.values.type if self.plan.aggregations else self.selected_type
 
+    @property
+    def value_type_in_spark(self) -> StructType:
+        """The same with the names that structs have in Spark, after their columns: they show in ``value_json`` alone."""
+        fields = tuple(Field(field.name, chronon_type(field.name, shape(field.type))) for field in self.value_type.fields)
+        return StructType("Value", fields)
+
     def prepare(self) -> None:
         """Look for everything that can be refused before a row is read. Raises as the class does."""
         encoder(self.value_type)
