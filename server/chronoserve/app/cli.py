@@ -1,5 +1,6 @@
 """The command ``chronoserve``. Verbs import what they need when they run, so that help is quick."""
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,7 @@ DEFAULT_STORE = "lmdb://{cwd}/chronoserve-data"
 
 LATER = {
     "bench": "Load a running server and show its rate and latency.",
-    "demo": "A server, Chronon's own recorded bytes, and the same bytes back.",
+    "demo": "A server, Chronon's own recorded bytes; the same bytes and a join's features back.",
     "doctor": "Check configuration, stores, versions and clocks; say what to do.",
     "config": "Where each setting of a job comes from.",
     "explain": "Where each feature of one fetch came from, how fresh it is, how long each phase took.",
@@ -33,6 +34,10 @@ LATER = {
 """Verbs in modules of their name (``-`` becomes ``_``), with their line in the help: nothing is imported before it is asked for."""
 PLACES = {"list": ("listing", "list_names")}
 """Module and name of the verbs that would hide something of Python's."""
+
+
+PARTITIONS = {"partition_column": "PARTITION_COLUMN", "partition_format": "PARTITION_FORMAT"}
+"""Settings of a warehouse and the environment variables that Chronon has for them."""
 
 
 class Commands(click.Group):
@@ -76,6 +81,7 @@ def main() -> None:
 @click.option("--api", metavar="MODULE:CLASS", help="A chronoserve.api.Api of your own: store, sources, models, log.")
 @click.option("-Z", "api_conf", multiple=True, metavar="KEY=VALUE", help="A setting for that class; repeatable.")
 @click.option("--teams", type=click.Path(path_type=Path, dir_okay=False), help="teams.json: its common_env, and -Z of CHRONON_ONLINE_ARGS.")
+@click.option("--warehouse", envvar="CHRONOSERVE_WAREHOUSE", metavar="URL", help="BulkPut takes its tables: /dir, s3://…, hive://host, …")
 @click.option("--workers", type=int, help="Processes that share the addresses.  [default: 1]")
 @click.option("--transport", metavar="NAME", help="auto, native or grpcio.  [default: auto, which is native where it is built]")
 @click.option("--tls-cert", metavar="FILE", help="PEM certificate chain; read again when it changes.")
@@ -119,6 +125,9 @@ def _overrides(given: dict[str, Any]) -> dict[str, Any]:
         found["stores"] = {"default": {"url": DEFAULT_STORE.format(cwd=Path.cwd())}}
     if given["tls_cert"]:
         found["tls"] = {"certificate": given["tls_cert"], "key": given["tls_key"], "client_ca": given["tls_client_ca"]}
+    if given["warehouse"]:
+        found["warehouse"] = {"url": given["warehouse"]}
+        found["warehouse"] |= {key: os.environ[name] for key, name in PARTITIONS.items() if name in os.environ}
     if given["without_layers"]:
         found["layers"] = False
     return found | deployment_overrides(given["api"], given["api_conf"], given["teams"])

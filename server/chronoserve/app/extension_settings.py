@@ -1,4 +1,4 @@
-"""Tables of the configuration for what the fetcher talks to beside its stores: sources, models, the response log, metrics out."""
+"""Tables of the configuration for what a server talks to beside its stores: sources, models, response log, warehouse, metrics out."""
 
 import re
 from pathlib import Path
@@ -14,9 +14,13 @@ from chronoserve.ingest.response_log.kafka import KafkaSettings
 from chronoserve.ingest.response_log.queue import QueueLimits
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.naming import CONTEXTUAL
+from chronoserve.model.partitions import PartitionSpec
 
 API_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 HTTP = ("http://", "https://")
+WAREHOUSE = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII)
+"""A URL; a scheme that nothing reads is refused when a table is asked for."""
+DAYS = PartitionSpec()
 GRPC = ("grpc://", "grpcs://")
 
 
@@ -135,6 +139,27 @@ class TracingSettings(Section, frozen=True):
         return {**msgspec.to_builtins(self), "endpoint": endpoint, "headers": hidden(dict(self.headers))}
 
 
+class WarehouseSettings(Section, frozen=True):
+    """Present: BulkPut takes the names of tables, which this warehouse has (``chronoserve.warehouse.places``)."""
+
+    url: str
+    partition_column: str = DAYS.column
+    partition_format: str = DAYS.format
+
+    def partitions(self) -> PartitionSpec:
+        """Raises InvalidRequest where the format is none."""
+        return PartitionSpec(self.partition_column, self.partition_format)
+
+    def verify(self) -> None:
+        """Raises InvalidRequest where this names no warehouse. The URL, which may hold a secret, is not told."""
+        if not self.url.startswith(("/", "./", "../")) and not WAREHOUSE.match(self.url):
+            raise InvalidRequest("warehouse.url is /dir, s3://bucket/dir, hive://host:9083 or iceberg://NAME?type=…")
+        self.partitions()
+
+    def redacted(self) -> dict[str, Any]:
+        return {**msgspec.to_builtins(self), "url": without_secrets(self.url)}
+
+
 class ExtensionSettings(Section, frozen=True):
     """The tables above, as they stand at the top of the configuration."""
 
@@ -146,6 +171,7 @@ class ExtensionSettings(Section, frozen=True):
     external_factories: dict[str, ExternalSettings] = msgspec.field(default_factory=dict)
     model_backends: dict[str, EndpointSettings] = msgspec.field(default_factory=dict)
     response_log: ResponseLogSettings | None = None
+    warehouse: WarehouseSettings | None = None
     statsd: StatsdSettings | None = None
     tracing: TracingSettings | None = None
 
@@ -167,6 +193,8 @@ class ExtensionSettings(Section, frozen=True):
                 raise InvalidRequest(f"model_backends.{name}.url begins with http:// or https://")
         if self.response_log is not None:
             self.response_log.verify()
+        if self.warehouse is not None:
+            self.warehouse.verify()
         if self.tracing is not None:
             self.tracing.verify()
 
@@ -178,9 +206,10 @@ class ExtensionSettings(Section, frozen=True):
             "external_factories": {name: source.redacted() for name, source in self.external_factories.items()},
             "model_backends": {name: backend.redacted() for name, backend in self.model_backends.items()},
             "response_log": None if self.response_log is None else self.response_log.redacted(),
+            "warehouse": None if self.warehouse is None else self.warehouse.redacted(),
             "tracing": None if self.tracing is None else self.tracing.redacted(),
         }
 
 
-DEREFERENCED = ("api_conf", "external_sources", "external_factories", "model_backends", "response_log", "tracing")
+DEREFERENCED = ("api_conf", "external_sources", "external_factories", "model_backends", "response_log", "warehouse", "tracing")
 """Tables in whose texts ``${NAME}`` stands for an environment variable."""

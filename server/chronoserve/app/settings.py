@@ -246,8 +246,9 @@ def load(path: Path | None, overrides: dict[str, Any]) -> Settings:
     try:
         found = tomllib.loads(path.read_text()) if path else {}
         given = {**found, **overrides}
-        if isinstance(conf := found.get("api_conf"), dict):
-            given["api_conf"] = {**conf, **overrides.get("api_conf", {})}
+        for table in ("api_conf", "warehouse"):
+            if isinstance(conf := found.get(table), dict):
+                given[table] = {**conf, **overrides.get(table, {})}
         given.update({table: dereferenced(given[table], table) for table in ("stores", *DEREFERENCED) if table in given})
         settings = msgspec.convert(given, Settings)
     except OSError as unreadable:

@@ -18,6 +18,7 @@ from chronoserve.kvstore.layers.hot_keys import HotReport
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.service.bulk import BulkLoader
 from chronoserve.service.identity import JWTVerifier, StaticTokens, TokenVerifier
+from chronoserve.warehouse.port import Warehouse
 from chronoserve.wire import fetcher, kv, transports
 from chronoserve.wire.auth import Authenticator
 from chronoserve.wire.data_port import Transport
@@ -56,7 +57,7 @@ class Worker:
             read_default=limits.read_seconds_default, write_default=limits.write_seconds_default, longest=limits.call_seconds_max
         )
         self.seam = Seam(deadlines=deadlines, identify=self._authenticator, around=tracing.around if tracing else None)
-        bulk = BulkLoader(composed.gateway, roots=settings.bulk_places(), clock=clock)
+        bulk = _loader(settings, composed)
         transport = Transport(
             listen=settings.listen,
             message_bytes_max=limits.message_bytes_max,
@@ -172,6 +173,20 @@ async def serve(settings: Settings, *, started: Callable[[Worker], Awaitable[Non
     await stopping()
     log.info("stopped", drained=drained)
     return 0 if drained else 1
+
+
+def _loader(settings: Settings, composed: Composed) -> BulkLoader:
+    """BulkPut's loader. The warehouse is opened by each load that names a table: what its reading needs is large to import."""
+    found = settings.warehouse
+    if found is None:
+        return BulkLoader(composed.gateway, roots=settings.bulk_places(), clock=clock)
+
+    def opened() -> Warehouse:
+        from chronoserve.warehouse.places import open_warehouse
+
+        return open_warehouse(found.url)
+
+    return BulkLoader(composed.gateway, roots=settings.bulk_places(), clock=clock, warehouse=opened, partitions=found.partitions())
 
 
 def settle_garbage_collector() -> None:

@@ -34,6 +34,8 @@ KV = {"kv": {"dataset": "LOG"}}
         ({"model_backends": {"m": {"url": "grpc://x"}}}, r"model_backends\.m\.url begins with http"),
         ({"response_log": {}}, "has one place"),
         ({"response_log": {**FILES, **KV}}, "has one place"),
+        ({"warehouse": {"url": "lake"}}, r"warehouse\.url is /dir"),
+        ({"warehouse": {"url": "/lake", "partition_format": "yyyy"}}, "PARTITION_FORMAT 'yyyy'"),
         ({"tracing": {"ratio": 1.5}}, r"tracing\.ratio is from 0 to 1"),
         *[({"api": name}, r"api is package\.module:Class") for name in ("", "module", "a:b:c", "a.b", ":C", "a/b:C", "a..b:C")],
     ],
@@ -66,6 +68,7 @@ def test_no_secret_is_shown() -> None:
         external_factories={"f": {"url": "grpc://h:1", "headers": {"x-token": "s3cret"}}},
         model_backends={"m": {"url": "http://h/s", "headers": {"a": "s3cret"}}},
         response_log={"kafka": {"topic": "t", "options": {"bootstrap.servers": "h:1", "sasl.password": "s3cret", "ssl.key.pem": "s3cret"}}},
+        warehouse={"url": "iceberg://lake?type=sql&uri=postgresql://u:s3cret@h/db"},
         tracing={"endpoint": "http://u:s3cret@h:1/v1", "headers": {"a": "s3cret"}},
     )
     shown = json.dumps(made.redacted_extensions())

@@ -177,3 +177,15 @@ def test_a_policy_file_that_is_not_right_is_refused_whole(content: bytes | None,
         path.write_bytes(content)
     with pytest.raises(InvalidRequest, match="policy file"):
         policy(msgspec.convert({"policy_file": str(path)}, AuthSettings))
+
+
+def test_a_warehouse_of_the_command_line_keeps_the_file_s_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('[stores.m]\nurl = "memory://"\n[warehouse]\nurl = "s3://${LAKE}/w"\npartition_format = "yyyyMMdd"\n')
+    monkeypatch.setenv("LAKE", "lake")
+    found = load(path, {}).warehouse
+    assert found is not None
+    assert found.url == "s3://lake/w"
+    other = load(path, {"warehouse": {"url": "/w", "partition_column": "day"}}).warehouse
+    assert other is not None
+    assert (other.url, other.partition_column, other.partition_format) == ("/w", "day", "yyyyMMdd")
