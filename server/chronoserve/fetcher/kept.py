@@ -11,8 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import structlog
+
 from chronoserve.fetcher.ports import Clock
-from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable, UnknownConf
+from chronoserve.model.errors import DeadlinePassed, Internal, KVError, Unavailable, UnknownConf
+
+log = structlog.get_logger("chronoserve.fetcher")
 
 T = TypeVar("T")
 
@@ -183,6 +187,9 @@ class Kept(Generic[T]):
             found = [Loaded(Unavailable("the store did not answer a question for configuration in time"))] * len(keys)
         except KVError as error:
             found = [Loaded(error)] * len(keys)
+        except Exception:
+            log.exception("configuration could not be loaded")
+            found = [Loaded(Internal("configuration could not be loaded: a defect of this server, which its log shows"))] * len(keys)
         now = self._clock()
         for key, loaded in zip(keys, found, strict=True):
             entry = self._settled(entries.pop(key, None), loaded, now)

@@ -87,8 +87,10 @@ async def _run(backend: ModelBackend | None, run: _Run, attempts: int, deadline:
             )
         else:
             run.outputs = outputs
-            if len(outputs) != len(run.inputs):
-                run.outputs = ExternalFailed(f"the model {name} gave {len(outputs)} outputs to {len(run.inputs)} inputs")
+            if not isinstance(outputs, Sequence) or len(outputs) != len(run.inputs):
+                run.outputs = ExternalFailed(f"the model {name} did not give one output to each of {len(run.inputs)} inputs")
+            elif not all(isinstance(output, Mapping) for output in outputs):
+                run.outputs = ExternalFailed(f"the model {name} gave an output that has no names")
             return
 
 

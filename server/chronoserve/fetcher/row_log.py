@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from chronoserve.fetcher.defects import defect
 from chronoserve.fetcher.join_codec import JoinLog
 from chronoserve.fetcher.response_log import LoggedResponse, ResponseLog
 from chronoserve.model.errors import KVError
@@ -45,6 +46,9 @@ def write_log(
         if schemas.complained_at is None or not 0 <= began - schemas.complained_at < COMPLAINT_MILLIS:
             schemas.complained_at = began
             logger.warning("a row could not be written to the response log", join=request.name, cause=error.message)
+        return False
+    except Exception:  # noqa: BLE001 - logged by ``defect``
+        defect("a row could not be written to the response log", request.name)
         return False
     log.offer(LoggedResponse(key, value, request.name, began if request.at_millis is None else request.at_millis, schemas.hash))
     return True

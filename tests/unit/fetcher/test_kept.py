@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from chronoserve.fetcher import kept
 from chronoserve.fetcher.kept import GONE_MILLIS, LOAD_SECONDS, STALE_SECONDS, Kept, Loaded
-from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable, UnknownConf
+from chronoserve.model.errors import DeadlinePassed, Internal, KVError, Unavailable, UnknownConf
 from chronoserve.testing.clock import ManualClock
 from tests.virtual_time import in_virtual_time, turns
 
@@ -265,5 +266,20 @@ async def test_a_load_that_never_ends_is_given_up() -> None:
     assert isinstance(error, Unavailable)
     assert source.cancelled == 1
     source.gate = None
+    source.clock.advance(FAILURE)
+    assert await source.get("a") == ["1"]
+
+
+@in_virtual_time
+async def test_a_loader_with_a_defect_is_an_error_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source()
+    logged: list[str] = []
+    monkeypatch.setattr(kept.log, "exception", logged.append)
+    source.stored = {"a": "1"}
+    monkeypatch.setattr(source, "loaded", lambda *_: 1 // 0)
+    (error,) = await source.get("a")
+    assert isinstance(error, Internal)
+    assert len(logged) == 1
+    monkeypatch.undo()
     source.clock.advance(FAILURE)
     assert await source.get("a") == ["1"]

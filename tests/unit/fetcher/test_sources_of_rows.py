@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chronoserve.fetcher.chronon import chronon_features
+from chronoserve.fetcher.ports import ModelBackend
 from chronoserve.model import boxed, types
 from chronoserve.model.confs import Model
 from chronoserve.model.errors import ExternalFailed, FailedPrecondition, InvalidRequest, KVError
@@ -169,7 +170,7 @@ class Scorer:
         return outputs[: -1 if self.short else None]
 
 
-async def scored(scorer: Scorer | None, *users: str, passthrough: list[str] | None = None) -> list[Any]:
+async def scored(scorer: ModelBackend | None, *users: str, passthrough: list[str] | None = None) -> list[Any]:
     pantry = await shop(**transforms(passthrough=passthrough))
     pantry.build(models=scorer)
     return await pantry.joins(*(FeatureRequest("team/j.v1", {"user": user}, NOW) for user in users))
@@ -200,6 +201,15 @@ async def test_a_model_that_fails_leaves_nulls_and_is_named_without_its_text() -
 async def test_a_model_that_answers_too_few_has_failed() -> None:
     (row,) = await scored(Scorer(short=True), "u")
     assert isinstance(row.part_errors["team.model"], ExternalFailed)
+
+
+async def test_a_model_whose_outputs_have_no_names_has_failed() -> None:
+    class Nameless(Scorer):
+        async def run(self, model: Model, inputs: Sequence[Mapping[str, Any]], *, deadline: float) -> list[Any]:
+            return [0.5 for _ in inputs]
+
+    (row,) = await scored(Nameless(), "u")
+    assert (row.status, row.features) == (RowStatus.DEGRADED, {"m_score": None, "m_tag": None})
 
 
 async def test_without_a_backend_the_model_is_named_and_other_joins_are_whole() -> None:
