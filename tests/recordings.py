@@ -12,7 +12,6 @@ GOLDEN = Path(__file__).parent / "golden"
 def records(name: str) -> Iterator[dict[str, Any]]:
     """Every record of one recording, in order. ``name``: a file's name up to its first dot, as ``f_e2e``."""
     (path,) = GOLDEN.glob(f"{name}.jsonl*")
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
