@@ -100,7 +100,9 @@ def test_no_requests_have_no_results(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[", b"[1]", b'"x"', b"null", b"[{}]]", b"\xff", b"[NaN]", b'[{"user":NaN}]', b"[" * 100_000], ids=repr
+    "body",
+    [b"", b"{}", b"[", b"[1]", b'"x"', b"null", b"[{}]]", b"\xff", b'[{"user":"\xff"}]', b"[NaN]", b'[{"user":NaN}]', b"[" * 100_000],
+    ids=repr,
 )
 def test_what_is_no_array_of_objects_is_refused(server: RunningServer, body: bytes) -> None:
     status, found, _ = ask(server, "/v1/features/join/bench_w1_small", body, method="POST")

@@ -225,6 +225,8 @@ def _key_maps(body: bytes) -> list[Any]:
     """The body's objects. Raises InvalidRequest with the parser's text."""
     try:
         return msgspec.json.decode(body, type=list[dict[str, Any] | None])
+    except UnicodeDecodeError:
+        raise InvalidRequest("the body is not a JSON array of objects: its text is not UTF-8", field="body") from None
     except (msgspec.DecodeError, RecursionError) as malformed:
         raise InvalidRequest(f"the body is not a JSON array of objects: {malformed}", field="body") from malformed
 
