@@ -23,6 +23,7 @@ from chronoserve.app.settings import AuthSettings, Settings, TLSSettings, policy
 from chronoserve.app.terminal import seconds_text, size_text
 from chronoserve.kvstore.registry import StoreURL, backend, open_store
 from chronoserve.model.errors import KVError
+from chronoserve.wire import transports
 from chronoserve_client import ChronoserveError
 
 STORE_SECONDS = 5.0
@@ -38,6 +39,10 @@ SLOW_STORE_SECONDS = 0.1
 REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?\s*([^;]*)(?:;\s*(.*))?")
 BOUND = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.]+)")
 SHOWN_PACKAGES = frozenset({"grpcio", "protobuf", "uvloop", "lmdb"})
+TRANSPORTS = {
+    True: "native, which `auto` takes; grpcio is there as well",
+    False: "grpcio, because the native one is not built (make native); small calls cost several times the CPU",
+}
 COSTS_SPEED_ONLY = {"uvloop": "the server runs without it, with a sixth more CPU a call"}
 
 
@@ -89,6 +94,7 @@ def installation() -> Iterator[Finding]:
     named = ", ".join(f"{each.check} {each.found}" for each in fitting if each.check in SHOWN_PACKAGES)
     yield ok("packages", f"{len(fitting)} fit, among them {named}")
     yield _protobuf()
+    yield ok("transport", TRANSPORTS[transports.is_native("auto")])
 
 
 def _package(requirement: str) -> Finding:

@@ -1,7 +1,7 @@
 """The transport of native/: HTTP/2 in a thread of its own, handlers on the loop as ever.
 
 The thread hands over what has arrived in batches and is handed replies in batches, one wake-up each way for all that a turn
-of the loop has. It holds no Python object and never takes Python's lock (docs/decisions/0009-native-transport.md).
+of the loop has. It holds no Python object and never takes Python's lock (docs/decisions/0011-native-transport.md).
 """
 
 import asyncio
