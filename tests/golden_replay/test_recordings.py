@@ -21,11 +21,13 @@ CASES = {
     "e_derivations": 194,
     "f2_newer_batch": 252,
     "f_e2e": 2435,
-    "g_quickstart": 295,
+    "g_quickstart": 308,
+    "k_upload": 89,
 }
 """Cases of each recording: one that falls out of sight must not look like one that is equal."""
 
-NOTES = {"a_aggregations": {4: 46}, "f_e2e": {1: 39, 2: 132, 3: 26}}
+OVER_THE_WIRE = {"f2_newer_batch": 252, "g_quickstart": 295}
+NOTES = {"a_aggregations": {4: 46}, "f_e2e": {1: 39, 2: 132, 3: 26}, "k_upload": {10: 1}}
 """Cases that a numbered note explains: a note that explains more than it did has to be looked at."""
 
 
@@ -42,12 +44,12 @@ async def tally(name: str, open_face: Callable[[], Awaitable[Any]], *, worlds_on
 async def test_everything_is_equal_or_noted(name: str, cases: int) -> None:
     found = await tally(name, MemoryFace.open)
     assert found.cases == cases
-    assert found.skipped == Counter()
+    assert set(found.skipped) <= {"incremental_table"}
     assert found.notes == NOTES.get(name, {})
 
 
 @pytest.mark.parametrize("face", [GrpcFace, HttpFace])
-@pytest.mark.parametrize("name", ["f2_newer_batch", "g_quickstart"])
-async def test_the_wire_changes_nothing(name: str, face: type[Any]) -> None:
+@pytest.mark.parametrize(("name", "cases"), OVER_THE_WIRE.items())
+async def test_the_wire_changes_nothing(name: str, cases: int, face: type[Any]) -> None:
     found = await tally(name, face.open, worlds_only=True)
-    assert found.counts == Counter({Verdict.EQUAL: CASES[name]})
+    assert found.counts == Counter({Verdict.EQUAL: cases})

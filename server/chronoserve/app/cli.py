@@ -29,6 +29,7 @@ LATER = {
     "run": "One job of Chronon, as its run.py takes it: --mode, --conf, --ds.",
     "schema": "Keys and features of a join or a group by, with their types.",
     "stats": "Statistics of a join over time, of its log, its consistency, its drift.",
+    "upload": "A group by's upload table for one day, made without the JVM.",
     "verify": "Recordings of Chronon's JVM, or its live service, compared with our answers.",
 }
 """Verbs in modules of their name (``-`` becomes ``_``), with their line in the help: nothing is imported before it is asked for."""

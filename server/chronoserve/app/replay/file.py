@@ -32,11 +32,13 @@ async def replay(path: Path, open_face: OpenFace, skipped: Counter[str], *, worl
                 yield outcome
             data = path.parent / QUICKSTART_DATA
             if part.name is None and not worlds_only and data.is_dir():
-                for found in _quickstart_uploads(part, data):
-                    yield found
+                for outcome in _quickstart_uploads(part, data):
+                    yield outcome
+        elif worlds_only:
+            continue
         elif part.kind is Kind.LATER:
             skipped[str(part.record["kind"])] += 1
-        elif not worlds_only and (found := _single(singles, part)) is not None:
+        elif (found := _single(singles, part)) is not None:
             yield found
 
 

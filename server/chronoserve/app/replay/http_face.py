@@ -20,14 +20,18 @@ from chronoserve.model.types import StructType
 
 ROUTES = {"fetchJoin": "join", "fetchGroupBys": "groupby"}
 OK = 200
+TIMEOUT_MILLIS = "30000"
+"""A replay has time: what is compared is what is answered, not how soon."""
 
 
 class FeatureService:
     """Chronon's feature service, or one that speaks as it does."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, session: aiohttp.ClientSession, parameters: Mapping[str, str] | None = None) -> None:
+        """``parameters`` of every call, beyond those that Chronon's service knows."""
         self._url = url.rstrip("/")
         self._session = session
+        self._parameters = parameters or {}
         self._key_types: dict[tuple[str, str], StructType | None] = {}
 
     async def fetch(self, api: str, requests: Sequence[FeatureRequest], guide: Sequence[Response | None]) -> Answers:
@@ -60,7 +64,7 @@ class FeatureService:
     async def _post(self, api: str, name: str, at_millis: int | None, keys: list[Any]) -> list[dict[str, Any]] | str:
         """The results, or why there are none for each."""
         url = f"{self._url}/v1/features/{ROUTES[api]}/{quote(name, safe='')}"
-        parameters = {} if at_millis is None else {"at_millis": str(at_millis)}
+        parameters = {**self._parameters} if at_millis is None else {**self._parameters, "at_millis": str(at_millis)}
         async with self._session.post(url, data=msgspec.json.encode(keys), params=parameters) as reply:
             body = await reply.read()
             if reply.status != OK:
@@ -75,7 +79,7 @@ class HttpFace:
     def __init__(self, target: ReplayTarget, url: str) -> None:
         self._target = target
         self._session = aiohttp.ClientSession()
-        self._service = FeatureService(url, self._session)
+        self._service = FeatureService(url, self._session, {"timeout_millis": TIMEOUT_MILLIS})
 
     @classmethod
     async def open(cls) -> "HttpFace":

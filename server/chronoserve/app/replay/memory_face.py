@@ -25,7 +25,7 @@ SETTINGS = Settings(
     create_on_put=True,
     layers=False,
     http=None,
-    limits=LimitSettings(skew_ahead_millis_max=YEARS_AHEAD_MILLIS, keys_per_call_max=1_000_000),
+    limits=LimitSettings(skew_ahead_millis_max=YEARS_AHEAD_MILLIS, keys_per_call_max=1_000_000, message_bytes_max=64 << 20),
 )
 
 

@@ -22,6 +22,7 @@ from chronoserve_client import ChronoserveError
 EXCEPTION = "_exception"
 DAY_MILLIS = 86_400_000
 PUTS_PER_CALL = 1000
+BYTES_PER_CALL = 1 << 20
 UNASKED = "request"
 """Under this name requests are counted that could not be put into words."""
 
@@ -113,8 +114,8 @@ class _Replay:
 
     async def _ask(self, record: Record) -> Answers:
         waiting, self._waiting = self._waiting, []
-        for at in range(0, len(waiting), PUTS_PER_CALL):
-            await self._face.put(waiting[at : at + PUTS_PER_CALL])
+        for puts in _calls(waiting):
+            await self._face.put(puts)
         return await self._face.fetch(record["api"], [_request(each) for each in record["requests"]], _guide(record))
 
     def _differences(self, record: Record, answers: Answers) -> Iterator[Difference]:
@@ -133,6 +134,21 @@ class _Replay:
             else:
                 shape = self._confs.shapes(record["api"], str(record["requests"][at]["name"]))
                 yield from response_differences(expected, got, place, shape)
+
+
+def _calls(puts: Sequence[RecordedPut]) -> Iterator[list[RecordedPut]]:
+    """Puts that go together: no more of them, and no more bytes, than any server takes in a call."""
+    call: list[RecordedPut] = []
+    size_bytes = 0
+    for put in puts:
+        size = len(put.key) + len(put.value)
+        if call and (len(call) == PUTS_PER_CALL or size_bytes + size > BYTES_PER_CALL):
+            yield call
+            call, size_bytes = [], 0
+        call.append(put)
+        size_bytes += size
+    if call:
+        yield call
 
 
 def response_differences(
