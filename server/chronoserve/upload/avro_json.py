@@ -1,6 +1,7 @@
 """A record as Avro's JSON encoding has it: the ``key_json`` and ``value_json`` of upload tables (§12), for people to look at."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from chronoserve.codec.avro import schema_text
 from chronoserve.model.java_numbers import double_text, float_text
 from chronoserve.model.types import StructType
+
+_ESCAPED = re.compile(r"((?<!\\)(?:\\\\)*\\u)([0-9a-f]{4})")
 
 
 class AvroJson:
@@ -35,7 +38,7 @@ def _text(value: Any, schema: Any) -> str:
         case "double" | "float":
             return _number(value, kind)
         case _:
-            return json.dumps(value, ensure_ascii=False)
+            return _quoted(value) if kind == "string" else json.dumps(value)
 
 
 def _record(value: Any, schema: Mapping[str, Any]) -> str:
@@ -67,4 +70,5 @@ def _number(value: float, kind: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    """Java writes the digits of an escaped character in capitals."""
+    return _ESCAPED.sub(lambda found: found[1] + found[2].upper(), json.dumps(text, ensure_ascii=False))

@@ -97,7 +97,7 @@ def _filter(conditions: Sequence[Condition]) -> Any:
 class IcebergWarehouse:
     """A catalog of any kind that pyiceberg knows."""
 
-    _catalog: Any
+    catalog: Any
 
     @classmethod
     def open(cls, name: str, properties: Mapping[str, str]) -> "IcebergWarehouse":
@@ -122,7 +122,7 @@ class IcebergWarehouse:
 
         clean, _ = split_name(name)
         try:
-            return IcebergTable(clean, self._catalog.load_table(clean))
+            return IcebergTable(clean, self.catalog.load_table(clean))
         except (NoSuchTableError, NoSuchNamespaceError) as missing:
             raise FailedPrecondition(f"the Iceberg catalog has no table {clean}; has its job run?") from missing
         except Exception as failed:  # as above

@@ -37,7 +37,7 @@ def open_warehouse(url: str) -> Warehouse:
         if not parts.netloc:
             raise InvalidRequest("an Iceberg catalog is named as iceberg://NAME?type=sql&uri=…; NAME is its name on Spark's side")
         return IcebergWarehouse.open(parts.netloc, dict(parse_qsl(parts.query)))
-    return FolderWarehouse(*_filesystem(url))
+    return FolderWarehouse(*_filesystem(url), url)
 
 
 def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
@@ -57,6 +57,8 @@ class FolderWarehouse:
 
     filesystem: fs.FileSystem
     root: str
+    url: str = ""
+    """As it was named."""
 
     def table(self, name: str) -> Table:
         clean, _ = split_name(name)
@@ -66,6 +68,12 @@ class FolderWarehouse:
                 return located(clean, self.filesystem, place, None)
         tried = " or ".join(place.removeprefix(self.root).strip("/") for place in places)
         raise FailedPrecondition(f"the warehouse has no table {clean} (looked for {tried}); has its job run?")
+
+    def place(self, name: str) -> str:
+        """The folder of a table: where it lies, or where a new one belongs. Raises InvalidRequest where the name is none."""
+        places = self._places(split_name(name)[0])
+        there = (place for place in places if self.filesystem.get_file_info(place).type == fs.FileType.Directory)
+        return next(there, places[0])
 
     def _places(self, name: str) -> list[str]:
         namespace, _, table = name.rpartition(".")
@@ -89,7 +97,7 @@ def located(
     url = location
     if filesystem is None:
         filesystem, location = _filesystem(url)
-    if _is_directory(filesystem, f"{location}/_delta_log"):
+    if is_delta(filesystem, location):
         return DeltaTable.open(name, url)
     if _is_directory(filesystem, f"{location}/metadata") and not partitions:
         return IcebergTable.of_folder(name, url)
@@ -97,6 +105,11 @@ def located(
         return ParquetTable(name, filesystem, [(location, {})])
     keys, places = partitions
     return ParquetTable(name, filesystem, [(_filesystem(place)[1], values) for place, values in places], keys)
+
+
+def is_delta(filesystem: fs.FileSystem, folder: str) -> bool:
+    """Whether a folder is a Delta table's."""
+    return _is_directory(filesystem, f"{folder}/_delta_log")
 
 
 def _is_directory(filesystem: fs.FileSystem, path: str) -> bool:
