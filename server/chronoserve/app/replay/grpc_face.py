@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle, repeat
 from typing import Any
 
 import grpc
@@ -23,14 +24,20 @@ from chronoserve.v1.fetcher_pb2_grpc import FetcherStub
 SECONDS = 30.0
 EXCEPTION = "_exception"
 WHOLE = INTEGRAL | {DATE, TIMESTAMP}
+SINGULAR = {f"{kind}_values": f"{kind}_value" for kind in ("bool", "int", "float", "double", "string", "bytes")}
+"""A column's kind of values, and where a Value has one of them."""
 BOXES = ("int", "long", "short", "byte")
 Value = fetcher_pb2.Value
 
 
 class GrpcAnswers:
-    """Asks a server over gRPC. It knows nothing of the types but what the server's schemas say."""
+    """Asks a server over gRPC, by turns for maps of values and for packed columns.
+
+    It knows nothing of the types but what the server's schemas say. The third encoding, Avro, cannot tell absent from null.
+    """
 
     def __init__(self, channel: grpc.aio.Channel, token: str | None = None) -> None:
+        self._encodings = cycle((fetcher_pb2.ENCODING_MAP, fetcher_pb2.ENCODING_PACKED))
         self._stub: Any = FetcherStub(channel)  # type: ignore[no-untyped-call] # generated
         self._metadata = [("authorization", f"Bearer {token}")] if token else None
         self._schemas: dict[tuple[str, str], _Schema] = {}
@@ -50,11 +57,12 @@ class GrpcAnswers:
         for request in requests:
             check_boxes(request, (await self._schema(api, request.name)).key_type)
         call = self._stub.FetchJoins if api == "fetchJoin" else self._stub.FetchGroupBys
-        message = fetcher_pb2.FetchRequest(requests=[_message(request) for request in requests])
+        message = fetcher_pb2.FetchRequest(requests=[_message(request) for request in requests], encoding=next(self._encodings))
         try:
             reply = await call(message, timeout=SECONDS, metadata=self._metadata)
         except grpc.aio.AioRpcError as failed:
             return Answers(call_error={"class": failed.code().name, "message": failed.details() or ""})
+        unpack(reply)
         return Answers([await self._response(api, *each) for each in zip(requests, reply.responses, guide, strict=True)])
 
     async def _response(self, api: str, request: FeatureRequest, found: fetcher_pb2.FeatureResponse, guide: Response | None) -> Response:
@@ -94,6 +102,23 @@ class _Schema:
 
     key_type: StructType | None
     types: Mapping[str, DataType]
+
+
+def unpack(reply: fetcher_pb2.FetchResponse) -> None:
+    """Puts what stands in packed columns into the rows that have it, where the other encoding has it."""
+    for column in reply.columns:
+        kind = column.WhichOneof("values")
+        values = iter(getattr(column, kind).values if kind else ())
+        rows = column.rows or range(len(reply.responses))
+        nulls = column.nulls or repeat(False)
+        for row, null in zip(rows, nulls, strict=False):
+            value = reply.responses[row].features[column.name]
+            if null:
+                value.null_value = 0  # type: ignore[assignment] # the only one there is
+            elif kind == "other_values":
+                value.CopyFrom(next(values))
+            else:
+                setattr(value, SINGULAR[kind], next(values))
 
 
 def value_types(schema: str) -> dict[str, DataType]:
