@@ -70,12 +70,12 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="chronoserve")
 def main() -> None:
-    """Chronon's online half for everybody: a gRPC gateway to key-value stores."""
+    """Chronon's online half for everybody: features, and the key-value stores that they come from, over gRPC and HTTP."""
 
 
 @main.command()
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH; repeatable.  [default: 127.0.0.1:50051]")
-@click.option("--http", metavar="ADDRESS", help="Admin port: /healthz /readyz /metrics /config; 'off' for none.  [default: 127.0.0.1:9000]")
+@click.option("--http", metavar="ADDRESS", help="Features as JSON, /healthz /readyz /metrics /config; 'off' for none.  [default: 127.0.0.1:9000]")
 @click.option("--admin", metavar="ADDRESS", help="gRPC admin services (channelz).  [default: none]")
 @click.option("--store", metavar="URL", help="lmdb:///dir, memory://, redis://, cassandra://, …  [default: lmdb in ./chronoserve-data]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file; flags win over it.")
@@ -93,7 +93,7 @@ def main() -> None:
 @click.option("--without-layers", is_flag=True, hidden=True, help="Only to measure what the layers cost.")
 @click.option("--worker-socket", hidden=True, help="Used by the supervisor for its workers.")
 def serve(**given: Any) -> None:
-    """Serve the KVStore service (loopback only, embedded store, unless told otherwise)."""
+    """Serve the services KVStore and Fetcher (loopback only, embedded store, unless told otherwise)."""
     from chronoserve.app import logs
     from chronoserve.app import serve as serving
     from chronoserve.app.settings import load
