@@ -75,7 +75,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH; repeatable.  [default: 127.0.0.1:50051]")
-@click.option("--http", metavar="ADDRESS", help="Features as JSON, /healthz /readyz /metrics /config; 'off' for none.  [default: 127.0.0.1:9000]")
+@click.option("--http", metavar="ADDRESS", help="Features as JSON, health, metrics; 'off' for none.  [default: 127.0.0.1:9000]")
 @click.option("--admin", metavar="ADDRESS", help="gRPC admin services (channelz).  [default: none]")
 @click.option("--store", metavar="URL", help="lmdb:///dir, memory://, redis://, cassandra://, …  [default: lmdb in ./chronoserve-data]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file; flags win over it.")
