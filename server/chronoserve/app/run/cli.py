@@ -1,6 +1,7 @@
 """The verb itself: parse, settle the environment, let its values become defaults of arguments, start the job."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from chronoserve.app.run import jobs
+from chronoserve.app.run import jobs, native
 from chronoserve.app.run.command import Arguments, command_line, ranges, shown
 from chronoserve.app.run.modes import GROUP_BYS, MODES, Runner, subcommand
 from chronoserve.config import teams as teams_file
@@ -50,13 +51,21 @@ PASSED_ON = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(ctx: click.Context, /, **given: Any) -> None:
-    """One job of Chronon: --mode, --conf and --ds as its run.py takes them. What it does not know goes to the driver."""
+    """One job of Chronon: --mode, --conf and --ds as its run.py takes them. What it does not know goes to the driver.
+
+    Without a jar of Chronon's, upload, metadata-upload and fetch run natively; --bulk-load --store URL loads an upload as one step.
+    """
     process = dict(os.environ)
     settings = settle(given, process)
     environment = {**process, **{setting.name: setting.value for setting in settings}}
     arguments = complete(given, environment)
     subcommand(arguments.mode, arguments.kind, arguments.conf)
     show(settings)
+    if native.is_native(arguments):
+        if given["render"]:
+            click.echo(shlex.join(["chronoserve", *native.words(arguments)]))
+            return
+        ctx.exit(native.run(arguments, environment))
     if given["render"]:
         for each in ranges(arguments):
             click.echo(shown(command_line(each, environment)))
@@ -129,7 +138,11 @@ def start(arguments: Arguments, environment: Mapping[str, str], jar_script: str)
         if jobs.running(arguments.list_apps, name, environment):
             click.echo(f"{name} runs already")
             return 0
+    load = native.load_words(arguments) if arguments.mode == native.UPLOAD and native.BULK_LOAD in arguments.rest else None
+    if load is not None:
+        arguments = replace(arguments, rest=native.for_the_driver(arguments.rest))
     commands = [command_line(each, environment) for each in ranges(arguments)]
     for command in commands:
         click.echo(command)
-    return jobs.call_all(commands, jobs.without_named_jar(environment, " ".join(commands)))
+    code = jobs.call_all(commands, jobs.without_named_jar(environment, " ".join(commands)))
+    return code if code or load is None else jobs.call([*native.PROGRAM, *load], environment)
