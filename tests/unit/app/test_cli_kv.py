@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chronoserve.app.store_client import twin
+from chronoserve.app.store_features import twin
 from chronoserve.model import errors
 from tests.unit.app.shell import COMMAND, SECONDS, run, run_process
 
