@@ -6,7 +6,7 @@ BIN := .venv/bin
 ONLY ?=
 GOLDEN ?= tests/golden
 
-.PHONY: help setup native run test conformance golden bench lint type protos clients image engines lock format clean
+.PHONY: help setup native run test conformance golden bench lint type protos clients image engines lock format reference clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,8 @@ setup: .venv/.ready ## the virtual environment .venv with everything that tests 
 native: .venv/.ready ## build the native transport (native/) and install it into .venv; ARGS=--test for its own tests
 	scripts/native.sh $(ARGS)
 
-run: .venv/.ready ## a real exchange on the embedded store: recorded Chronon bytes in, the same bytes out
-	$(BIN)/chronoserve demo --no-stay
+run: .venv/.ready ## the quickstart: from raw tables to a fetched row of features (ARGS="--store redis://…" for another store)
+	$(BIN)/chronoserve quickstart --no-stay $(ARGS)
 
 test: setup ## everything that needs no engine to be installed; the rest is skipped by name
 	$(BIN)/pytest $(ARGS)
@@ -53,6 +53,9 @@ lint: setup ## ruff, the arrows between rooms, buf
 
 type: setup ## mypy, strict
 	$(BIN)/mypy
+
+reference: setup ## write docs/reference/derivations.md from the SQL functions that there are
+	$(BIN)/python scripts/derivations.py
 
 format: setup ## let ruff put everything in shape
 	$(BIN)/ruff check --fix .

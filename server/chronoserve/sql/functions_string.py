@@ -1,17 +1,16 @@
 """Functions of strings. Lengths and positions count characters (Unicode code points), from 1."""
 
-import base64
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 from chronoserve.model.errors import DerivationFailed
-from chronoserve.model.types import BINARY, BOOLEAN, INT, LONG, STRING, ListType
+from chronoserve.model.types import BINARY, BOOLEAN, INT, STRING, ListType
 from chronoserve.sql.casts import cast
 from chronoserve.sql.nodes import Evaluate, Node, Row, applied, lenient, strict
 from chronoserve.sql.registry import EXACT_STRING, TEXT_OR_BYTES, Function, accept, accept_all, alias, refusal, simple, special
-from chronoserve.sql.types import NULL, is_numeric
+from chronoserve.sql.types import NULL
 
 LENGTH_MAX = 1 << 24
 """Characters that ``repeat``, ``space`` and the pads may make: no expression fills the memory."""
@@ -310,11 +309,6 @@ def reverse(name: str, arguments: list[Node]) -> Node:
     return strict(name, node.type, lambda value: value[::-1], node)
 
 
-def character(code: int) -> str:
-    """The character of a code's lowest byte; empty for negative codes."""
-    return "" if code < 0 else chr(code & 0xFF)
-
-
 def translate(text: str, matching: str, replacing: str) -> str:
     table: dict[int, str | None] = {}
     for index, letter in enumerate(matching):
@@ -364,125 +358,7 @@ def mask(name: str, arguments: list[Node]) -> Node:
     return lenient(name, STRING, masked, *accept_all(name, arguments, (EXACT_STRING,)))
 
 
-# encodings
-
-
-CHARSETS = {
-    "US-ASCII": "ascii",
-    "ISO-8859-1": "latin-1",
-    "UTF-8": "utf-8",
-    "UTF-16BE": "utf-16-be",
-    "UTF-16LE": "utf-16-le",
-    "UTF-16": "utf-16",
-}
-
-
-def charset(name: str) -> str:
-    found = CHARSETS.get(name.upper())
-    if found is None:
-        raise DerivationFailed(f"the charset {name} is not known: one of {', '.join(CHARSETS)} is")
-    return found
-
-
-def encoded(text: str, name: str) -> bytes:
-    found = charset(name)
-    if found == "utf-16":
-        return b"\xfe\xff" + text.encode("utf-16-be", "replace") if text else b""
-    return text.encode(found, "replace")
-
-
-def decoded(data: bytes, name: str) -> str:
-    found = charset(name)
-    if found == "utf-16":
-        mark, body = data[:2], data[2:]
-        if mark == b"\xff\xfe":
-            return body.decode("utf-16-le", "replace")
-        return (body if mark == b"\xfe\xff" else data).decode("utf-16-be", "replace")
-    return data.decode(found, "replace")
-
-
-def decode(name: str, arguments: list[Node]) -> Node:
-    """Of binary and charset; with more arguments, a chain of comparisons."""
-    from chronoserve.sql.functions_conditional import decode_pairs  # noqa: PLC0415 - the other form only
-
-    if len(arguments) > 2:
-        return decode_pairs(name, arguments)
-    return strict(name, STRING, decoded, *accept_all(name, arguments, (BINARY, STRING)))
-
-
-def base64_text(data: bytes) -> str:
-    """In lines of 76 characters, as Java's MIME encoder writes."""
-    text = base64.b64encode(data).decode("ascii")
-    return "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
-
-
-NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
-PADDED = re.compile(r"((?:[^=]{4})*)([^=]{2}==|[^=]{3}=|[^=]{2,3})?")
-
-
-def unbase64(text: str) -> bytes:
-    """As Java's MIME decoder: characters that are none of the alphabet's are passed over; the end may lack its padding."""
-    body = NOT_BASE64.sub("", text)
-    match = PADDED.fullmatch(body)
-    if match is None:
-        raise DerivationFailed("unbase64 was given what is no base64")
-    return base64.b64decode(body + "=" * (-len(body) % 4))
-
-
-def to_hex(name: str, arguments: list[Node]) -> Node:
-    (node,) = arguments
-    if node.type == STRING:
-        return strict(name, STRING, lambda text: text.encode("utf-8", "replace").hex().upper(), node)
-    if node.type == BINARY:
-        return strict(name, STRING, lambda data: data.hex().upper(), node)
-    if not is_numeric(node.type):
-        return to_hex(name, [accept(name, node, STRING)])
-    return strict(name, STRING, lambda number: f"{number & 0xFFFFFFFFFFFFFFFF:X}", accept(name, node, LONG))
-
-
-HEX_DIGITS = re.compile(r"[0-9a-fA-F]*", re.ASCII)
-
-
-def unhex(text: str) -> bytes | None:
-    """An odd first digit is a byte of its own; null where there is another character."""
-    return bytes.fromhex(text if len(text) % 2 == 0 else f"0{text}") if HEX_DIGITS.fullmatch(text) else None
-
-
-def binary_digits(number: int) -> str:
-    return f"{number & 0xFFFFFFFFFFFFFFFF:b}"
-
-
-UNSIGNED_MAX = (1 << 64) - 1
-DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-def conv(text: str, source: int, target: int) -> str | None:
-    """A number's text in another base, as unsigned 64 bits; signed where the target base is negative."""
-    if not (2 <= source <= 36 and 2 <= abs(target) <= 36):
-        return None
-    body = text.strip(" ")
-    if not body:
-        return None
-    negative = body.startswith("-")
-    value = 0
-    for letter in body[negative:].upper():
-        digit = DIGITS.find(letter)
-        if not 0 <= digit < source:
-            break
-        value = min(value * source + digit, UNSIGNED_MAX)
-    if negative and target > 0:
-        value = UNSIGNED_MAX if value > UNSIGNED_MAX >> 1 else -value & UNSIGNED_MAX
-    if target < 0 and value > UNSIGNED_MAX >> 1:
-        value, negative = UNSIGNED_MAX + 1 - value, True
-    return f"{'-' if negative and target < 0 else ''}{in_base(value, abs(target))}"
-
-
-def in_base(value: int, base: int) -> str:
-    found = ""
-    while value:
-        value, digit = divmod(value, base)
-        found = DIGITS[digit] + found
-    return found or "0"
+# words
 
 
 SENTENCE_BREAKS = re.compile(r"[.!?]+(?:\s+|$)")
@@ -510,7 +386,6 @@ REPLACE = simple(
     "Every occurrence replaced.",
     least=2,
 )
-CHARACTER = simple("char(code)", (LONG,), STRING, character, "The character of a code from 0 to 255.")
 FUNCTIONS: tuple[Function, ...] = (
     UPPER,
     alias("ucase", UPPER),
@@ -585,8 +460,6 @@ FUNCTIONS: tuple[Function, ...] = (
     special("levenshtein(left, right, threshold)", 2, 3, levenshtein, "How many edits lie between two texts; -1 beyond a threshold."),
     special("reverse(value)", 1, 1, reverse, "A string's characters, or an array's elements, backwards."),
     simple("ascii(text)", (STRING,), INT, lambda text: ord(text[0]) if text else 0, "Code of the first character; 0 for the empty string."),
-    CHARACTER,
-    alias("chr", CHARACTER),
     REPLACE,
     simple(
         "translate(text, matching, by)",
@@ -597,19 +470,5 @@ FUNCTIONS: tuple[Function, ...] = (
     ),
     simple("soundex(text)", (EXACT_STRING,), STRING, soundex, "Four characters for how a word sounds."),
     special("mask(text, upper, lower, digit, other)", 1, 5, mask, "Letters and digits replaced by X, x and n."),
-    simple("encode(text, charset)", (STRING, STRING), BINARY, encoded, "Bytes of a text in a charset."),
-    special(
-        "decode(binary, charset)",
-        2,
-        None,
-        decode,
-        "Text of bytes in a charset; with more arguments, ``decode(value, search, result, …, default)``.",
-    ),
-    simple("base64(binary)", (BINARY,), STRING, base64_text, "Base64, in lines of 76 characters."),
-    simple("unbase64(text)", (STRING,), BINARY, unbase64, "Bytes of base64."),
-    special("hex(value)", 1, 1, to_hex, "Hexadecimal digits of a whole number, string or binary."),
-    simple("unhex(text)", (STRING,), BINARY, unhex, "Bytes of hexadecimal digits; null where there are others."),
-    simple("bin(number)", (LONG,), STRING, binary_digits, "Binary digits of a whole number."),
-    simple("conv(text, from, to)", (STRING, INT, INT), STRING, conv, "A number's text in another base."),
     special("sentences(text, language, country)", 1, 3, sentences, "Arrays of the words of each sentence."),
 )

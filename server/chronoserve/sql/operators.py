@@ -146,7 +146,7 @@ def truncated_quotient(left: int, right: int) -> int | None:
 def remainder(name: str, kind: DataType, left: Node, right: Node) -> Node:
     function: Binary = integral_remainder if is_integral(kind) else floating_remainder
     if name == "pmod":
-        function = positive(function)
+        function = positive(function, WRAPS.get(kind))
     return strict(name, kind, function if kind != FLOAT else single_or_null(function), left, right)
 
 
@@ -166,14 +166,14 @@ def floating_remainder(left: float, right: float) -> float | None:
     return math.fmod(left, right)
 
 
-def positive(function: Binary) -> Binary:
-    """``pmod`` of a remainder."""
+def positive(function: Binary, wrap: Callable[[int], int] | None) -> Binary:
+    """``pmod`` of a remainder; the sum on its way wraps where it is of integers."""
 
     def run(left: Any, right: Any) -> Any:
         rest = function(left, right)
         if rest is None or not rest < 0:
             return rest
-        return function(rest + right, right)
+        return function(rest + right if wrap is None else wrap(rest + right), right)
 
     return run
 

@@ -71,19 +71,16 @@ def in_utc(micros: int, zone: str | None) -> int | None:
 
 
 def date_text(days: int) -> str:
+    """As the legacy formatter writes dates: years before 1 by their era, those beyond 9999 as they are."""
     year, month, day = day_of(days)
-    return f"{year_text(year)}-{month:02d}-{day:02d}"
-
-
-def year_text(year: int) -> str:
-    if 0 <= year <= 9999:
-        return f"{year:04d}"
-    return f"+{year}" if year > 9999 else f"-{-year:04d}"
+    return f"{year if year > 0 else 1 - year:04d}-{month:02d}-{day:02d}"
 
 
 def timestamp_text(micros: int) -> str:
-    """``2024-02-29 10:20:30.5``: fractions without trailing zeros."""
+    """``2024-02-29 10:20:30.5``: fractions without trailing zeros, a sign before years that have not four digits."""
     days, rest = divmod(micros, MICROS_PER_DAY)
     second, fraction = divmod(rest, MICROS_PER_SECOND)
-    text = f"{date_text(days)} {second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+    year, month, day = day_of(days)
+    sign = "+" if year > 9999 else "-" if year < 0 else ""
+    text = f"{sign}{abs(year):04d}-{month:02d}-{day:02d} {second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
     return f"{text}.{fraction:06d}".rstrip("0") if fraction else text
