@@ -26,6 +26,7 @@ LATER = {
     "load": "Upload tables of a day into the online store, whole or not at all.",
     "metadata-upload": "Compiled confs into a store, so that joins can be fetched by name.",
     "partition": "Has a partition landed? A sensor for schedulers.",
+    "quickstart": "From raw tables to a row of features, the whole way, on any store.",
     "run": "One job of Chronon, as its run.py takes it: --mode, --conf, --ds.",
     "schema": "Keys and features of a join or a group by, with their types.",
     "stats": "Statistics of a join over time, of its log, its consistency, its drift.",

@@ -95,7 +95,7 @@ def demo(*, directory: Path | None, stay: bool | None, json_lines: bool) -> None
 
 
 async def _demo(screen: Screen, folder: Path, *, kept: bool, stay: bool) -> None:
-    _end_on_signals()
+    end_on_signals()
     report = Report(screen)
     puts = load_puts()
     expected = expect(puts)
@@ -118,7 +118,7 @@ async def _demo(screen: Screen, folder: Path, *, kept: bool, stay: bool) -> None
                 await asyncio.Event().wait()
 
 
-def _end_on_signals() -> None:
+def end_on_signals() -> None:
     """The server must not outlive the demo."""
     task = asyncio.current_task()
     assert task is not None
@@ -262,7 +262,7 @@ class _Ending(NamedTuple):
 
     def commands(self, dataset: str, key: str) -> list[str]:
         """What can be tried as it stands, in this order."""
-        program = _program()
+        program = program_name()
         folder = self.folder or Path.cwd() / "chronoserve-demo"
         place = f"--server {self.address}" if self.address else f"--store lmdb://{folder}"
         commands = [
@@ -284,7 +284,7 @@ def _words(request: Fetch) -> str:
     return f"{request.name} {keys} --at {show_time(request.at or 0)}"
 
 
-def _program() -> str:
+def program_name() -> str:
     """How this command is called from here: by name where the path finds it, else by the way that was taken."""
     if shutil.which("chronoserve"):
         return "chronoserve"

@@ -42,7 +42,15 @@ PARQUET, DELTA, ICEBERG = "parquet", "delta", "iceberg"
 @click.option("--output", metavar="URL", help="Warehouse folder that the upload table is written to.  [default: --warehouse]")
 @click.option("--engine", type=click.Choice([DUCKDB, SPARK]), default=DUCKDB, show_default=True, help="spark: on a cluster, by PySpark.")
 @click.option("--format", "table_format", type=click.Choice([PARQUET, DELTA, ICEBERG]), help="Of the table.  [default: parquet]")
-@click.option("--memory", "memory_mb", type=click.IntRange(min=64), default=512, show_default=True, metavar="MB", help="For sorting rows by key; what is more goes to disk.")
+@click.option(
+    "--memory",
+    "memory_mb",
+    type=click.IntRange(min=64),
+    default=512,
+    show_default=True,
+    metavar="MB",
+    help="For sorting rows by key; what is more goes to disk.",
+)
 @click.option("--partition-column", envvar="PARTITION_COLUMN", default="ds", show_default=True)
 @click.option("--partition-format", envvar="PARTITION_FORMAT", default="yyyy-MM-dd", show_default=True)
 @click.option("--bulk-load", is_flag=True, help="Load the table into --store when it is written.")
@@ -65,7 +73,9 @@ def upload(context: click.Context, /, *, json_lines: bool, **given: Any) -> None
         return
     done = job.run(UploadMeter(screen, job.table))
     text = f"{done.table}: {done.rows} rows from {done.rows_read} in {seconds_text(done.seconds)}"
-    screen.tell({"table": done.table, "ds": job.ds, "rows": done.rows, "rows_read": done.rows_read, "seconds": round(done.seconds, 3)}, text)
+    screen.tell(
+        {"table": done.table, "ds": job.ds, "rows": done.rows, "rows_read": done.rows_read, "seconds": round(done.seconds, 3)}, text
+    )
     if given["bulk_load"]:
         context.exit(bulk_load(job, given["store"], json_lines=json_lines))
 
@@ -211,5 +221,3 @@ def _read(conf: Path) -> str:
         return conf.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as unreadable:
         raise InvalidRequest(f"{conf.name} cannot be read as text: compile it again") from unreadable
-
-

@@ -92,7 +92,8 @@ class Upload:
     def _expect_time(self) -> None:
         if self.plan.needs_time and self.columns.type_of(TIME) != types.LONG:
             raise InvalidRequest(
-                f"{self._name} needs a time for each row: let query.timeColumn give epoch milliseconds as a long (bigint)", field="timeColumn"
+                f"{self._name} needs a time for each row: let query.timeColumn give epoch milliseconds as a long (bigint)",
+                field="timeColumn",
             )
 
     @property
@@ -165,7 +166,9 @@ class Upload:
 
     def _united_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         fields = [pa.field(name, arrow.arrow_type(self._type(name))) for name in batch.schema.names]
-        columns = [column if column.type == field.type else column.cast(field.type) for column, field in zip(batch.columns, fields, strict=True)]
+        columns = [
+            column if column.type == field.type else column.cast(field.type) for column, field in zip(batch.columns, fields, strict=True)
+        ]
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
     def _type(self, name: str) -> DataType:

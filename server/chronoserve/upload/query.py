@@ -162,9 +162,7 @@ class SourceQuery:
         """Rows of all the table's columns; those that were not read are null."""
         names = set(batch.schema.names)
         empty = [None] * batch.num_rows
-        found = [
-            arrow.values(batch.column(field.name), field.type) if field.name in names else empty for field in self.raw.fields
-        ]
+        found = [arrow.values(batch.column(field.name), field.type) if field.name in names else empty for field in self.raw.fields]
         return list(zip(*found, strict=True))
 
     def _column(self, batch: pa.RecordBatch, rows: list[tuple[Any, ...]], each: Selected) -> pa.Array:

@@ -47,7 +47,9 @@ def _in_java_order(tree: Any) -> Any:
         return [_in_java_order(each) for each in tree]
     if not isinstance(tree, dict):
         return tree
-    maps = {name: {key: value[key] for key in java_order(value)} for name, value in tree.items() if name in MAPS and isinstance(value, dict)}
+    maps = {
+        name: {key: value[key] for key in java_order(value)} for name, value in tree.items() if name in MAPS and isinstance(value, dict)
+    }
     return {name: maps.get(name) or _in_java_order(value) for name, value in tree.items()}
 
 

@@ -74,7 +74,9 @@ class ParquetTarget:
                 self.filesystem.move(fresh, f"{self.folder}/{FILE}")
                 return
             if not isinstance(self.filesystem, fs.LocalFileSystem):
-                raise FailedPrecondition(f"{self.table} holds files of another writer, which cannot be replaced in one step: delete them first")
+                raise FailedPrecondition(
+                    f"{self.table} holds files of another writer, which cannot be replaced in one step: delete them first"
+                )
             aside, beside = f"{self.folder}.{uuid4().hex}.old", f"{self.folder}.{uuid4().hex}.new"
             self.filesystem.create_dir(beside)
             self.filesystem.move(fresh, f"{beside}/{FILE}")

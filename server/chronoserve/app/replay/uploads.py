@@ -194,7 +194,9 @@ class _Comparison:
 
 def _irs(aggregator: RowAggregator, expected: Sequence[Any], got: Sequence[Any], place: str) -> Iterator[Difference]:
     for part, column, one, other in zip(aggregator.parts, aggregator.columns, expected, got, strict=True):
-        found = list(differences(tag(one, column.ir_type), tag(other, column.ir_type), f"{place}.{part.output_name}", ir_shape(part.operation)))
+        found = list(
+            differences(tag(one, column.ir_type), tag(other, column.ir_type), f"{place}.{part.output_name}", ir_shape(part.operation))
+        )
         if found and part.operation in SKETCHES and one is not None and other is not None:
             found = list(differences(_output(column, one), _output(column, other), f"{place}.{part.output_name}"))
         yield from found
