@@ -92,7 +92,11 @@ def token(kind: str, text: str, at: int) -> Token:
 
 def unescape(body: str) -> str:
     r"""Backslashes in a string literal, as Spark reads them: ``\%`` and ``\_`` keep theirs, for like."""
-    return ESCAPE.sub(escaped, body) if "\\" in body else body
+    if "\\" not in body:
+        return body
+    text = ESCAPE.sub(escaped, body)
+    # two escapes may be the halves of one character
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def escaped(match: re.Match[str]) -> str:
