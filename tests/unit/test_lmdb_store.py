@@ -230,3 +230,26 @@ def test_one_key_is_never_the_beginning_of_another_among_timed_rows() -> None:
     space = Keyspace.of(1, timed=True)
     bases = [space.base(key) for key in (b"k", b"k:1", b"k\x00", b"k\x00\x01", b"\x00\x01k", b"")]
     assert not [1 for one in bases for other in bases if one is not other and other.startswith(one)]
+
+
+async def test_what_is_beyond_the_bytes_of_a_batch_is_refused_item_by_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "ANSWER_BYTES_MAX", 10_000)
+    async with opened(f"lmdb://{tmp_path}") as store:
+        latest, timed = await a_dataset(store), await a_dataset(store, Kind.TIMED)
+        value = b"v" * 900
+        for n in range(100):
+            await put(store, [a_put(latest, b"%d" % n, value, 1), a_put(timed, b"t", value, n + 1)])
+        few = await store.multi_get([(latest, b"%d" % n, 0) for n in range(10)], deadline=deadline())
+        assert few == [values.encode(value, 1)] * 10
+        for keys in ([b"%d" % n for n in range(100)], [b"7"] * 100):
+            results = await store.multi_get([(latest, key, 0) for key in keys], deadline=deadline())
+            answered = [result for result in results if isinstance(result, bytes)]
+            assert len(answered) == 10
+            assert results[:10] == answered
+            assert all(isinstance(result, InvalidRequest) and "fewer keys" in result.message for result in results[10:])
+        (too_many,) = await store.multi_get([(timed, b"t", 0)], deadline=deadline())
+        assert isinstance(too_many, InvalidRequest)
+        (late,) = await store.multi_get([(timed, b"t", 95)], deadline=deadline())
+        assert isinstance(late, bytes)
+        (last_page,) = (await store.scan(timed, b"", keys_max=10, bytes_max=1, deadline=deadline())).entries
+        assert len(last_page[1]) > 90_000, "a scan has a bound of its own"

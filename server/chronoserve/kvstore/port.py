@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chronoserve.model.dataset import Dataset, Properties
-from chronoserve.model.errors import KVError, Unsupported
+from chronoserve.model.errors import InvalidRequest, KVError, Unsupported
 
 GetRequest = tuple[Dataset, bytes, int]
 """(dataset, key, after_ts_millis): the key's values at or after that time; 0 asks for all of them."""
 
 GetResult = bytes | KVError
 """Timed values in travelling form (chronoserve.model.values), oldest first; ``b""`` is a miss; or why there is none."""
+
+ANSWER_BYTES_MAX = 64 << 20
+"""Bytes of all answers of one batch. A store that can tell refuses the items beyond them before it holds them (``too_much``): a
+thousand keys of values of some MiB would take more memory than the process has, for an answer that no client takes."""
 
 PutResult = KVError | None
 """None: applied. WriteOutcomeUnknown: perhaps. Any other error: certainly not applied (K7)."""
@@ -171,6 +175,14 @@ class KVStore(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of connections, threads and files. Calls under way end with Unavailable or WriteOutcomeUnknown."""
+
+
+def too_much() -> InvalidRequest:
+    """The answer of an item that is beyond ``ANSWER_BYTES_MAX``."""
+    return InvalidRequest(
+        f"the answers of this call have more than {ANSWER_BYTES_MAX >> 20} MiB: ask for fewer keys, or for values after a later time",
+        field="requests",
+    )
 
 
 def remaining(deadline: float) -> float:

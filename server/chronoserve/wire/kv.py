@@ -16,7 +16,7 @@ from chronoserve.model.errors import CorruptValue, InvalidRequest, KVError, Unav
 from chronoserve.service.bulk import BulkLoader, Load, Progress
 from chronoserve.service.gateway import Gateway, NamedPut
 from chronoserve.v1 import kv_pb2
-from chronoserve.wire.replies import PUT_OK, header, multi_get_response, multi_put_response
+from chronoserve.wire.replies import PUT_OK, check_size, header, multi_get_response, multi_put_response
 from chronoserve.wire.seam import Seam, parse
 from chronoserve.wire.status import put_response, status
 
@@ -59,7 +59,7 @@ class KVStoreService:
         caller = await self._seam.caller(context) if self._seam.identify else None
         deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
         requests = parse(kv_pb2.MultiGetRequest, data).requests
-        return self._bounded(multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller)))
+        return multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller), self._message_bytes_max)
 
     async def get(self, data: bytes, context: Any) -> bytes:
         caller = await self._seam.caller(context) if self._seam.identify else None
@@ -68,24 +68,15 @@ class KVStoreService:
         (result,) = await self._gateway.multi_get((request,), deadline=deadline, caller=caller)
         if isinstance(result, KVError):
             raise result
-        return self._bounded(result)
+        check_size(len(result), self._message_bytes_max)
+        return result
 
     async def stream_multi_get(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         caller = await self._seam.caller(context)
         async for data in messages:
             deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
             requests = parse(kv_pb2.MultiGetRequest, data).requests
-            yield self._bounded(multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller)))
-
-    def _bounded(self, reply: bytes) -> bytes:
-        """``reply``, unless it is larger than a client will take. Raises InvalidRequest with advice."""
-        if len(reply) <= self._message_bytes_max:
-            return reply
-        raise InvalidRequest(
-            f"the answer has {len(reply)} bytes, over the limit of {self._message_bytes_max} for a message: ask for fewer keys, "
-            "or for values after a later time",
-            field="requests",
-        )
+            yield multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller), self._message_bytes_max)
 
     # writes
 

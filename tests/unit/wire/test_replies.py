@@ -1,5 +1,6 @@
 """Replies as joined bytes equal those of the generated classes."""
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ def response(result: list[tuple[bytes, int]] | KVError) -> kv_pb2.GetResponse:
 @example([[]])
 @example([[(b"x" * (1 << 21), 1)], [], InvalidRequest("no", field="f")])
 def test_a_reply_to_multi_get_is_the_message_of_the_generated_class(results: list[list[tuple[bytes, int]] | KVError]) -> None:
-    reply = multi_get_response([result if isinstance(result, KVError) else encoded(result) for result in results])
+    reply = multi_get_response([result if isinstance(result, KVError) else encoded(result) for result in results], 1 << 30)
     expected = kv_pb2.MultiGetResponse(responses=[response(result) for result in results])
     assert reply == expected.SerializeToString(deterministic=True)
     assert kv_pb2.MultiGetResponse.FromString(reply) == expected
@@ -45,3 +46,12 @@ def test_a_reply_to_multi_get_is_the_message_of_the_generated_class(results: lis
 def test_a_reply_to_multi_put_is_the_message_of_the_generated_class(results: list[KVError | None]) -> None:
     expected = kv_pb2.MultiPutResponse(responses=[status.put_response(result) for result in results])
     assert multi_put_response(results) == expected.SerializeToString(deterministic=True)
+
+
+def test_an_answer_over_the_limit_is_refused_before_it_is_put_together() -> None:
+    value = bytes(1 << 20)
+    with pytest.raises(InvalidRequest, match="fewer keys"):
+        multi_get_response([value] * 1_000_000, 4 << 20)
+    with pytest.raises(InvalidRequest, match="fewer keys"):
+        multi_get_response([b"x" * 100] * 100, 10_000)
+    assert len(multi_get_response([b"x" * 98] * 100, 10_000)) == 10_000

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 import lmdb
 from xxhash import xxh3_64_digest
 
-from chronoserve.kvstore.port import PutRequest
+from chronoserve.kvstore.port import PutRequest, too_much
 from chronoserve.model.errors import CorruptValue
 
 Txn: TypeAlias = "lmdb.Transaction[bytes]"
@@ -54,6 +54,10 @@ class Tables(NamedTuple):
     datasets: Table
     records: Table
     expiry: Table
+
+
+NO_BOUND = 1 << 62
+"""Of a scan, whose pages have a bound of their own."""
 
 
 class Keyspace(NamedTuple):
@@ -104,19 +108,24 @@ def unseal(key: bytes, sealed: bytes) -> bytes:
     return content
 
 
-def merge(rows: Iterable[Row], floor: bytes) -> bytes:
+def merge(rows: Iterable[Row], floor: bytes, bytes_max: int = NO_BOUND) -> bytes:
     """The living timed values of ``rows``, joined.
 
     Raises:
         CorruptValue: one of them does not match its checksum, so that none can be told for certain.
+        InvalidRequest: they have more than ``bytes_max`` bytes.
     """
     living = []
+    left = bytes_max
     for key, record in rows:
         body = record[8:]
         if xxh3_64_digest(key + body) != record[:8]:
             raise damaged()
         if body >= floor:
             living.append(body[16:])
+            left -= len(record)
+            if left < 0:
+                raise too_much()
     return b"".join(living)
 
 
@@ -129,15 +138,15 @@ def _rows_of(txn: Txn, base: bytes, after: bytes) -> Iterator[Row]:
     return takewhile(lambda row: row[0] < end, cursor)
 
 
-def read(txn: Txn, space: Keyspace, key: bytes, after: int, floor: bytes) -> bytes:
-    """One key's living timed values at or after ``after``, oldest first. Raises CorruptValue."""
+def read(txn: Txn, space: Keyspace, key: bytes, after: int, floor: bytes, *, bytes_max: int) -> bytes:
+    """One key's living timed values at or after ``after``, oldest first. Raises what ``merge`` does."""
     base, since = space.base(key), after.to_bytes(NUMBER_BYTES, "big")
     if space.timed:
-        return merge(_rows_of(txn, base, since), floor)
+        return merge(_rows_of(txn, base, since), floor, bytes_max)
     record = txn.get(base)
     if record is None:
         return b""
-    found = merge([(base, record)], floor)
+    found = merge([(base, record)], floor, bytes_max)
     return found if record[16:24] >= since else b""
 
 

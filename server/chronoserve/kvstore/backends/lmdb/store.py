@@ -20,7 +20,19 @@ from chronoserve.kvstore.backends.lmdb import rows as lmdb_rows
 from chronoserve.kvstore.backends.lmdb.environment import Settings, Work, refused
 from chronoserve.kvstore.backends.lmdb.rows import Keyspace, Tables, Txn, Verdict
 from chronoserve.kvstore.backends.lmdb.writer import GroupWriter, sharing
-from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
+from chronoserve.kvstore.port import (
+    ANSWER_BYTES_MAX,
+    Capability,
+    Catalog,
+    GetRequest,
+    GetResult,
+    Key,
+    KVStore,
+    Page,
+    PutRequest,
+    PutResult,
+    too_much,
+)
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import CorruptValue, DeadlinePassed, InvalidRequest, KVError, Unavailable
@@ -29,6 +41,8 @@ T = TypeVar("T")
 
 ROW_BYTES = 200
 """What a row costs in a transaction beside its value, roughly."""
+COUNTED_KEYS = 32
+"""Keys that are read before their bytes are counted."""
 STRETCH_KEYS_MAX = 256
 """Keys that a scan looks at before it lets the event loop run."""
 INSPECTED_ROWS_MAX = 1000
@@ -99,7 +113,7 @@ class LMDBStore(KVStore):
             keys = [prefixes[dataset] + key for dataset, key, _ in requests]
             records = self._read(partial(_records, keys=keys))
         except (KeyError, KVError):
-            # Not all LATEST, or the files are damaged somewhere: then each item gets its own answer.
+            # Not all LATEST, too much, or the files are damaged somewhere: then each item gets its own answer.
             return self._read(partial(self._read_each, requests=requests, floor=floor))
         # 1.7 µs a key, half of it in LMDB: no call and no object a key that can be spared.
         return [
@@ -116,9 +130,12 @@ class LMDBStore(KVStore):
     def _read_each(self, txn: Txn, _tables: Tables, *, requests: Sequence[GetRequest], floor: bytes) -> list[GetResult]:
         spaces = self._spaces
         results: list[GetResult] = []
+        left = ANSWER_BYTES_MAX
         for dataset, key, after in requests:
             try:
-                results.append(lmdb_rows.read(txn, spaces[dataset], key, after, floor))
+                found = lmdb_rows.read(txn, spaces[dataset], key, after, floor, bytes_max=left)
+                left -= len(found)
+                results.append(found)
             except KVError as error:
                 results.append(error)
             except lmdb.Error as exc:
@@ -206,7 +223,18 @@ class LMDBStore(KVStore):
 
 
 def _records(txn: Txn, _tables: Tables, *, keys: list[bytes]) -> list[bytes | None]:
-    return list(map(txn.get, keys))
+    """Raises InvalidRequest where they have more bytes than a batch's answers may."""
+    if len(keys) <= COUNTED_KEYS:
+        return list(map(txn.get, keys))
+    records: list[bytes | None] = []
+    left = ANSWER_BYTES_MAX
+    for at in range(0, len(keys), COUNTED_KEYS):
+        part = list(map(txn.get, keys[at : at + COUNTED_KEYS]))
+        records += part
+        left -= sum(map(len, filter(None, part)))
+        if left < 0:
+            raise too_much()
+    return records
 
 
 def _list_datasets(txn: Txn, tables: Tables) -> list[tuple[bytes, bytes]]:
