@@ -83,10 +83,7 @@ def _partitions(chance: random.Random) -> Iterator[tuple[str, dt.date, Rows]]:
 
 def _users(chance: random.Random) -> Rows:
     oldest = LAST_DAY.toordinal() - 2_000
-    return [
-        (str(number), str(dt.date.fromordinal(oldest + chance.randrange(2_000))), chance.random() < 0.8)  # noqa: PLR2004 - a share
-        for number in range(USERS)
-    ]
+    return [(str(number), str(dt.date.fromordinal(oldest + chance.randrange(2_000))), chance.random() < 0.8) for number in range(USERS)]
 
 
 def _buyer(chance: random.Random) -> str:

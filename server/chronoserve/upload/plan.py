@@ -133,13 +133,11 @@ def _source_plan(group_by: GroupBy, source: EventSource | EntitySource, ds: str,
     table, query = warehouse.table(name), _with_run_ds(source.query, ds)
     column = query.partition_column or spec.column
     _, subpartitions = split_name(name)
-    first, last = _range(group_by, source, ds, table, column, spec)
-    bounds = (("==", first),) if first == last and first is not None else ((">=", first), ("<=", last))
-    conditions = tuple(Condition(column, operator, value) for operator, value in bounds if value is not None)  # type: ignore[arg-type]
+    first, last = _partitions(group_by, source, ds, spec) if not _is_cumulative(source) else (_newest(query, table, column),) * 2
     selects, day_end = _selects(group_by, source, query, (spec.column, column))
     return SourcePlan(
         table=table,
-        conditions=(*subpartitions, *(conditions if _partitioned(table, column) else ())),
+        conditions=(*subpartitions, *_between(first, last, column if _partitioned(table, column) else None)),
         selects=selects,
         wheres=query.wheres or (),
         day_end_time=day_end,
@@ -147,30 +145,40 @@ def _source_plan(group_by: GroupBy, source: EventSource | EntitySource, ds: str,
     )
 
 
+def _is_cumulative(source: EventSource | EntitySource) -> bool:
+    return isinstance(source, EventSource) and source.is_cumulative
+
+
 def _partitioned(table: Table, column: str) -> bool:
-    return not table.partition_columns() or column in table.schema().names
+    """A table without partitions is read as a whole, unless it has the column all the same."""
+    return bool(table.partition_columns()) or column in table.schema().names
+
+
+def _between(first: str | None, last: str | None, column: str | None) -> tuple[Condition, ...]:
+    if column is None:
+        return ()
+    if first is not None and first == last:
+        return (Condition(column, "==", first),)
+    lower = (Condition(column, ">=", first),) if first is not None else ()
+    return (*lower, Condition(column, "<=", last)) if last is not None else lower
 
 
 # partitions
 
 
-def _range(
-    group_by: GroupBy, source: EventSource | EntitySource, ds: str, table: Table, column: str, spec: PartitionSpec
-) -> tuple[str | None, str | None]:
+def _partitions(group_by: GroupBy, source: EventSource | EntitySource, ds: str, spec: PartitionSpec) -> tuple[str | None, str]:
     """First and last partition; None: no bound."""
     query = source.query
     if isinstance(source, EntitySource):
         return max(ds, query.start_partition or ds), min(ds, query.end_partition or ds)
     day = spec.shift(ds, 1) if group_by.inferred_accuracy is Accuracy.TEMPORAL else ds
-    if source.is_cumulative:
-        newest = query.end_partition or _newest(table, column)
-        return newest, newest
-    needed = _first_needed(group_by, day, spec)
-    starts = [start for start in (needed, query.start_partition) if start is not None]
+    starts = [start for start in (_first_needed(group_by, day, spec), query.start_partition) if start is not None]
     return max(starts, default=None), min(day, query.end_partition or day)
 
 
-def _newest(table: Table, column: str) -> str:
+def _newest(query: Query, table: Table, column: str) -> str:
+    if query.end_partition is not None:
+        return query.end_partition
     found = table.partitions(column)
     if not found:
         raise FailedPrecondition(f"{table.name} has no partitions of {column}; has its job run?")

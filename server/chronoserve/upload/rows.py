@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.upload.avro_json import AvroJson
-from chronoserve.upload.build import Upload, Uploaded
+from chronoserve.upload.build import Upload
 from chronoserve.upload.engine import Engine
+from chronoserve.upload.gather import Uploaded
+from chronoserve.upload.schemas import UploadSchemas
 
 SCHEMA: Final = pa.schema(
     [("key_bytes", pa.binary()), ("value_bytes", pa.binary()), ("key_json", pa.string()), ("value_json", pa.string()), ("ds", pa.string())]
@@ -38,7 +40,7 @@ def table_rows(upload: Upload, engine: Engine, info: str) -> Iterator[pa.RecordB
 
 
 class _Json:
-    def __init__(self, upload: Upload) -> None:
+    def __init__(self, upload: UploadSchemas) -> None:
         self._keys, self._values = AvroJson(upload.key_type), AvroJson(upload.value_type_in_spark)
 
     def of(self, row: Uploaded) -> tuple[str | None, str | None]:

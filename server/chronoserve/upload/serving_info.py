@@ -9,19 +9,19 @@ from chronoserve.codec import conf_json
 from chronoserve.codec.avro import schema_text
 from chronoserve.model.confs import EntitySource, EventSource, JoinSource, Query, Source, topic_of
 from chronoserve.model.errors import InvalidRequest
-from chronoserve.model.types import StructType
+from chronoserve.model.types import Field, StructType
 from chronoserve.sql.parser import parse
 from chronoserve.upload import arrow
-from chronoserve.upload.build import Upload
 from chronoserve.upload.names import columns_named
 from chronoserve.upload.plan import TIME, java_order
+from chronoserve.upload.schemas import UploadSchemas
 from chronoserve.warehouse.port import Warehouse
 
 MAPS: Final = frozenset({"selects", "argMap", "tableProperties"})
 """Members of a group by that are maps."""
 
 
-def serving_info(upload: Upload, conf: str, warehouse: Warehouse) -> str:
+def serving_info(upload: UploadSchemas, conf: str, warehouse: Warehouse) -> str:
     """The JSON text as Chronon writes it. ``conf``: the compiled group by.
 
     Raises:
@@ -74,7 +74,7 @@ def _schema(warehouse: Warehouse, table: str) -> pa.Schema:
     return warehouse.table(table).schema()
 
 
-def _used(columns: StructType, query: Query) -> list:
+def _used(columns: StructType, query: Query) -> list[Field]:
     """Columns that selects, time and wheres name by themselves, in the table's order."""
     by_lower = {name.lower(): name for name in columns.names}
     texts = [*(query.selects or {}).values(), query.time_column or TIME, *(query.wheres or ())]

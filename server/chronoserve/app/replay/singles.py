@@ -36,7 +36,7 @@ class Singles:
             Kind.NAMING: naming_rules.replay,
             Kind.EXPRESSION: self._expressions.replay,
             Kind.DERIVATION_GROUP: derivations.replay_group,
-            Kind.UPLOAD: lambda record: self._uploads.replay(record),
+            Kind.UPLOAD: self._replay_upload,
         }
 
     @cached_property
@@ -45,6 +45,9 @@ class Singles:
         from chronoserve.app.replay.uploads import Uploads
 
         return Uploads()
+
+    def _replay_upload(self, record: Record) -> Replayed:
+        return self._uploads.replay(record)
 
     def outcome(self, single: Single) -> Outcome | None:
         """None for a record that asks for nothing. One that cannot be replayed is a difference."""

@@ -29,8 +29,9 @@ from chronoserve.model.errors import KVError
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.model.partitions import PartitionSpec
 from chronoserve.model.types import StructType
-from chronoserve.upload.build import Upload, Uploaded
+from chronoserve.upload.build import Upload
 from chronoserve.upload.engine import DuckDB, Engine
+from chronoserve.upload.gather import Uploaded
 from chronoserve.upload.hashed_keys import hashed
 from chronoserve.upload.plan import planned
 from chronoserve.upload.serving_info import serving_info
