@@ -37,10 +37,10 @@ ROWS = st.tuples(
     st.none() | st.text(max_size=3),
     st.none() | st.lists(st.none() | INTS, max_size=4),
 )
-WORDS = st.sampled_from(
-    "a b l d s li 1 2.5 'x' null true + - * / % ( ) , [ ] and or not is case when then else end between in like rlike cast as int -> x "
-    "transform size concat || = < . interval day extract year from struct date '2024-01-01' if coalesce substr element_at split array map".split()
-)
+LANGUAGE = """a b l d s li 1 2.5 'x' null true + - * / % ( ) , [ ] and or not is case when then else end between in like rlike cast as int
+-> x transform size concat || = < . interval day extract year from struct date '2024-01-01' if
+coalesce substr element_at split array map"""
+WORDS = st.sampled_from(LANGUAGE.split())
 
 
 def wrapped(number: int, bits: int) -> int:

@@ -2,11 +2,12 @@
 
 import base64
 import re
+from collections.abc import Callable
 
-from chronoserve.model.errors import DerivationFailed
+from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import BINARY, INT, LONG, STRING
-from chronoserve.sql.nodes import Node, strict
-from chronoserve.sql.registry import Function, accept, accept_all, alias, simple, special
+from chronoserve.sql.nodes import Node, constant, strict
+from chronoserve.sql.registry import Function, accept, accept_all, alias, constant_of, simple, special
 from chronoserve.sql.types import is_numeric
 
 
@@ -140,6 +141,47 @@ def in_base(value: int, base: int) -> str:
 CHARACTER = simple("char(code)", (LONG,), STRING, character, "The character of a code from 0 to 255.")
 
 
+STRICT_BASE64 = re.compile(r"[A-Za-z0-9+/\s]*={0,2}\s*", re.ASCII)
+
+
+def strict_base64(text: str) -> bytes | None:
+    """Bytes of base64, where nothing but blanks may stand between its characters."""
+    return unbase64(text) if STRICT_BASE64.fullmatch(text) else None
+
+
+BINARY_FORMATS: dict[str, Callable[[str], bytes | None]] = {
+    "hex": unhex,
+    "utf-8": lambda text: text.encode("utf-8", "replace"),
+    "utf8": lambda text: text.encode("utf-8", "replace"),
+    "base64": strict_base64,
+}
+
+
+def to_binary(*, quiet: bool) -> Callable[[str, list[Node]], Node]:
+    """``to_binary`` by a constant format, hex where none is named; what does not fit fails, or is null if ``quiet``."""
+
+    def resolve(name: str, arguments: list[Node]) -> Node:
+        form = constant_of(name, arguments[1], STRING) if len(arguments) == 2 else "hex"
+        if form is None:
+            return constant(None, BINARY)
+        convert = BINARY_FORMATS.get(form.lower())
+        if convert is None:
+            raise InvalidRequest(f"{name} takes one of the formats {', '.join(BINARY_FORMATS)}", field="expression")
+
+        def run(text: str) -> bytes | None:
+            try:
+                found = convert(text)
+            except DerivationFailed:
+                found = None
+            if found is None and not quiet:
+                raise DerivationFailed(f"{name} was given a text that is no {form}")
+            return found
+
+        return strict(f"{name} {form}", BINARY, run, accept(name, arguments[0], STRING))
+
+    return resolve
+
+
 FUNCTIONS: tuple[Function, ...] = (
     CHARACTER,
     alias("chr", CHARACTER),
@@ -157,4 +199,6 @@ FUNCTIONS: tuple[Function, ...] = (
     simple("unhex(text)", (STRING,), BINARY, unhex, "Bytes of hexadecimal digits; null where there are others."),
     simple("bin(number)", (LONG,), STRING, binary_digits, "Binary digits of a whole number."),
     simple("conv(text, from, to)", (STRING, INT, INT), STRING, conv, "A number's text in another base."),
+    special("to_binary(text, format)", 1, 2, to_binary(quiet=False), "Bytes of hex (the default), utf-8 or base64; else it fails."),
+    special("try_to_binary(text, format)", 1, 2, to_binary(quiet=True), "As to_binary; null where it is none."),
 )

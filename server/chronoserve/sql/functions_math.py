@@ -277,6 +277,17 @@ def get_bit(name: str, arguments: list[Node]) -> Node:
     return strict(name, BYTE, run, node, position)
 
 
+BITMAP_BITS = 32_768
+
+
+def bitmap_position(number: int) -> int:
+    return (number - 1) % BITMAP_BITS if number > 0 else -number % BITMAP_BITS
+
+
+def bitmap_bucket(number: int) -> int:
+    return 1 + (number - 1) // BITMAP_BITS if number > 0 else -(-number // BITMAP_BITS)
+
+
 LN = logarithm("ln", fdlibm.log, "Natural logarithm; null for what is not positive.")
 POWER = simple("power(base, exponent)", (DOUBLE, DOUBLE), DOUBLE, fdlibm.power, "``base`` to the power of ``exponent``.")
 SIGNUM = special("signum(number)", 1, 1, signum, "-1.0, 0.0 or 1.0 by the number's sign.")
@@ -341,6 +352,8 @@ FUNCTIONS: tuple[Function, ...] = (
     special("shiftright(number, distance)", 2, 2, shift, "Bits moved down, the sign kept."),
     special("shiftrightunsigned(number, distance)", 2, 2, shift, "Bits moved down, zeros from above."),
     special("bit_count(number)", 1, 1, bit_count, "How many bits are set."),
+    simple("bitmap_bit_position(number)", (LONG,), LONG, bitmap_position, "Which bit of its bitmap stands for a number."),
+    simple("bitmap_bucket_number(number)", (LONG,), LONG, bitmap_bucket, "Which bitmap a number is in."),
     BIT_GET,
     alias("bit_get", BIT_GET),
 )

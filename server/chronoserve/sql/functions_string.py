@@ -361,6 +361,14 @@ def mask(name: str, arguments: list[Node]) -> Node:
 # words
 
 
+def luhn_check(text: str) -> bool:
+    """Whether digits have the check digit that the Luhn algorithm gives them."""
+    if not re.fullmatch(r"\d+", text, re.ASCII):
+        return False
+    doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(text))]
+    return sum(digit - 9 if digit > 9 else digit for digit in doubled) % 10 == 0
+
+
 SENTENCE_BREAKS = re.compile(r"[.!?]+(?:\s+|$)")
 WORDS = re.compile(r"\w+(?:[.'\u2019:]\w+|(?<=\d),\d+)*")
 
@@ -469,6 +477,7 @@ FUNCTIONS: tuple[Function, ...] = (
         "Characters replaced one by one; those without a partner are removed.",
     ),
     simple("soundex(text)", (EXACT_STRING,), STRING, soundex, "Four characters for how a word sounds."),
+    simple("luhn_check(text)", (STRING,), BOOLEAN, luhn_check, "Whether its digits end in their Luhn check digit."),
     special("mask(text, upper, lower, digit, other)", 1, 5, mask, "Letters and digits replaced by X, x and n."),
     special("sentences(text, language, country)", 1, 3, sentences, "Arrays of the words of each sentence."),
 )

@@ -219,21 +219,26 @@ UNIX_TIMESTAMP = special(
 )
 
 
+TO_TIMESTAMP = special("to_timestamp(value, pattern)", 1, 2, to_timestamp, "A timestamp; null where the text is none.")
+MAKE_TIMESTAMP = special(
+    "make_timestamp(year, month, day, hour, minute, second, zone)",
+    6,
+    7,
+    make_timestamp,
+    "A timestamp; null where there is no such time.",
+)
 FUNCTIONS: tuple[Function, ...] = (
     special("date_format(time, pattern)", 2, 2, date_format, "A text by a SimpleDateFormat pattern."),
     special("from_unixtime(seconds, pattern)", 1, 2, from_unixtime, "A text of seconds since 1970."),
     UNIX_TIMESTAMP,
     alias("to_unix_timestamp", UNIX_TIMESTAMP),
     special("to_date(value, pattern)", 1, 2, to_date, "A date; null where the text is none."),
-    special("to_timestamp(value, pattern)", 1, 2, to_timestamp, "A timestamp; null where the text is none."),
+    TO_TIMESTAMP,
+    alias("to_timestamp_ltz", TO_TIMESTAMP),
+    alias("try_to_timestamp", TO_TIMESTAMP),
     simple("make_date(year, month, day)", (INT, INT, INT), DATE, days_of, "A date; null where there is no such day."),
-    special(
-        "make_timestamp(year, month, day, hour, minute, second, zone)",
-        6,
-        7,
-        make_timestamp,
-        "A timestamp; null where there is no such time.",
-    ),
+    MAKE_TIMESTAMP,
+    alias("make_timestamp_ltz", MAKE_TIMESTAMP),
     special("make_dt_interval(days, hours, minutes, seconds)", 0, 4, make_dt_interval, "An interval of days to seconds."),
     special("make_ym_interval(years, months)", 0, 2, make_ym_interval, "An interval of years and months."),
     special("timestamp_seconds(seconds)", 1, 1, timestamp_seconds, "The timestamp of seconds since 1970."),
