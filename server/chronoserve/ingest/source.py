@@ -1,20 +1,23 @@
-"""The reader seam of bulk loads: a source yields rows in one stable order, from a row number on.
+"""The reader seam of bulk loads: a source yields rows in one stable order, from a row number on, in columns.
 
 Files of Parquet and Avro are read here; warehouse tables become further sources of the same shape.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from chronoserve.model.errors import FailedPrecondition, InvalidRequest
 
-ROWS_PER_BATCH = 2_000
+ROWS_PER_BATCH = 4_096
 """Rows that a source hands over at once: bounds the memory of a load."""
 SUFFIXES = (".parquet", ".avro")
 COLUMNS_SHOWN_MAX = 10
 """Column names that an error tells: it has to fit the metadata of a call."""
+READ_BYTES = 1 << 20
+"""Of a file of Parquet at once, so that a large row group is not in memory as a whole."""
 
 
 class Row(NamedTuple):
@@ -23,6 +26,32 @@ class Row(NamedTuple):
     key: bytes
     value: bytes
     ts_millis: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows one after the other, as columns of one length: a row of its own would cost as much as writing it.
+
+    ``times`` None: no row has one. ``after_all``: not one of them may be written before all that came before is.
+    """
+
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    times: Sequence[int | None] | None = None
+    after_all: bool = False
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(Row, self.keys, self.values, repeat(None) if self.times is None else self.times)
+
+    def part(self, start: int, end: int | None = None) -> "Rows":
+        """Those from number ``start`` to before ``end``."""
+        if start <= 0 and (end is None or end >= len(self)):
+            return self
+        times = None if self.times is None else self.times[start:end]
+        return Rows(self.keys[start:end], self.values[start:end], times, self.after_all)
 
 
 class Source(Protocol):
@@ -34,12 +63,21 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """Changes when the rows do: a load is resumed only on the rows it began with."""
 
-    def batches(self, start: int) -> Iterator[list[Row]]:
+    def batches(self, start: int) -> Iterator[Rows]:
         """Rows from number ``start`` on, in batches of at most ROWS_PER_BATCH. Blocking: run it in a thread.
 
         Raises:
             InvalidRequest: the content is not what a source must have; the message names the file and the column.
         """
+
+
+def from_row(batches: Iterator[Rows], start: int) -> Iterator[Rows]:
+    """What ``batches`` has from row number ``start`` on, in parts of at most ROWS_PER_BATCH."""
+    at = 0
+    for rows in batches:
+        for begin in range(max(0, start - at), len(rows), ROWS_PER_BATCH):
+            yield rows.part(begin, begin + ROWS_PER_BATCH)
+        at += len(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +93,8 @@ class FileSource:
         stats = [(file.name, file.stat()) for file in self.files]
         return "-".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
 
-    def batches(self, start: int) -> Iterator[list[Row]]:
-        at = 0
-        for file in self.files:
-            for rows in _parquet_batches(file) if file.suffix == ".parquet" else _avro_batches(file):
-                if at + len(rows) > start:
-                    yield rows[max(0, start - at) :]
-                at += len(rows)
+    def batches(self, start: int) -> Iterator[Rows]:
+        return from_row((rows for file in self.files for rows in _batches(file)), start)
 
 
 def open_source(table: str, partition: str, roots: Sequence[Path] | None) -> FileSource:
@@ -109,17 +142,21 @@ def _parquet(file: Path) -> Any:
     except ModuleNotFoundError as missing:
         raise FailedPrecondition("reading Parquet needs pyarrow: pip install 'chronoserve[lake]'") from missing
     try:
-        return pq.ParquetFile(file)
+        return pq.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
     except (pa.ArrowInvalid, OSError) as broken:
         raise InvalidRequest(f"{file.name} is not a readable Parquet file", field="source_offline_table") from broken
 
 
-def _parquet_batches(file: Path) -> Iterator[list[Row]]:
+def _batches(file: Path) -> Iterator[Rows]:
+    return _parquet_batches(file) if file.suffix == ".parquet" else _avro_batches(file)
+
+
+def _parquet_batches(file: Path) -> Iterator[Rows]:
     table = _parquet(file)
     names = table.schema_arrow.names
     _expect_columns(file, names)
     columns = ["key_bytes", "value_bytes", *(["ts"] if "ts" in names else [])]
-    batches = table.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns)
+    batches = table.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns, use_threads=False)
     while True:
         try:
             batch = next(batches, None)
@@ -127,20 +164,14 @@ def _parquet_batches(file: Path) -> Iterator[list[Row]]:
             raise InvalidRequest(f"{file.name} is not a readable Parquet file", field="source_offline_table") from broken
         if batch is None:
             return
-        keys, found = batch.column("key_bytes").to_pylist(), batch.column("value_bytes").to_pylist()
-        times = batch.column("ts").to_pylist() if "ts" in columns else [None] * len(keys)
-        yield [_row(file, *cells) for cells in zip(keys, found, times, strict=True)]
+        yield _rows(file, *(batch.column(name).to_pylist() for name in columns))
 
 
-def _avro_batches(file: Path) -> Iterator[list[Row]]:
-    rows: list[Row] = []
-    for record in _avro_records(file):
-        rows.append(_row(file, record["key_bytes"], record["value_bytes"], record.get("ts")))
-        if len(rows) == ROWS_PER_BATCH:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+def _avro_batches(file: Path) -> Iterator[Rows]:
+    records = _avro_records(file)
+    while some := list(islice(records, ROWS_PER_BATCH)):
+        keys, found = ([record[name] for record in some] for name in ("key_bytes", "value_bytes"))
+        yield _rows(file, keys, found, [record.get("ts") for record in some])
 
 
 def _avro_records(file: Path) -> Iterator[dict[str, Any]]:
@@ -164,9 +195,9 @@ def _expect_columns(file: Path, names: Sequence[str]) -> None:
             raise InvalidRequest(f"{file.name} has {names.count(name)} columns {name}; it has {shown}", field="source_offline_table")
 
 
-def _row(file: Path, key: object, value: object, ts: object) -> Row:
-    if not isinstance(key, bytes) or not isinstance(value, bytes):
+def _rows(file: Path, keys: list[Any], found: list[Any], times: list[Any] | None = None) -> Rows:
+    if not set(map(type, keys)) | set(map(type, found)) <= {bytes}:
         raise InvalidRequest(f"{file.name}: key_bytes and value_bytes must be binary and not null", field="source_offline_table")
-    if ts is not None and not isinstance(ts, int):
+    if times is not None and not set(map(type, times)) <= {int, type(None)}:
         raise InvalidRequest(f"{file.name}: ts must be epoch milliseconds as an integer", field="source_offline_table")
-    return Row(key, value, ts)
+    return Rows(keys, found, times)

@@ -5,17 +5,24 @@ nothing. The serving-info row comes last: until it is written, readers go on wit
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from chronoserve.ingest.source import ROWS_PER_BATCH, Row
+from chronoserve.ingest.source import Rows, from_row
 from chronoserve.model import naming
 from chronoserve.model.errors import CorruptValue, FailedPrecondition
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.model.partitions import PartitionSpec
 from chronoserve.warehouse.port import Condition, Table
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 KEY, VALUE, TIME = "key_bytes", "value_bytes", "ts"
+BINARY = ("binary", "large_binary")
+INTEGER = ("int64", "int32")
+"""Types of Arrow that the columns may have; Chronon's own is the first."""
 STATS_DATASETS = (
     ("_logged_daily_stats_upload", naming.LOG_STATS_DATASET),
     ("_daily_stats_upload", naming.STATS_DATASET),
@@ -79,10 +86,14 @@ class UploadTable:
     def _look(self) -> Judged:
         rows = without_key = 0
         infos: list[bytes | None] = []
-        for keys, found, _ in self._columns():
-            rows += len(keys)
-            without_key += keys.count(None)
-            infos += [value for key, value in zip(keys, found, strict=True) if key == SERVING_INFO_KEY]
+        for batch in self._read():
+            keys, found = batch.column(KEY), batch.column(VALUE)
+            rows += batch.num_rows
+            without_key += keys.null_count
+            data = _data(batch)
+            infos += found.filter(_equals_info(keys)).to_pylist() if data.num_rows < batch.num_rows else []
+            if data.column(VALUE).null_count:
+                raise CorruptValue(f"{self._place} has a row without {VALUE}: upload it again")
         if not rows:
             raise FailedPrecondition(f"{self._place} has no rows; has its upload run for that day?")
         if self.carries_time:
@@ -92,36 +103,32 @@ class UploadTable:
         self._expect_own(infos[0])
         return Judged(rows - without_key, without_key, infos[0])
 
-    def batches(self, start: int) -> Iterator[list[Row]]:
+    def batches(self, start: int) -> Iterator[Rows]:
         judged = self.judge()
-        at = 0
-        for rows in self._data_rows():
-            if at + len(rows) > start:
-                yield rows[max(0, start - at) :]
-            at += len(rows)
+        yield from from_row(self._data_rows(start), 0)
         if judged.serving_info is not None and start < judged.rows:
-            yield [Row(SERVING_INFO_KEY, judged.serving_info, None)]
+            yield Rows([SERVING_INFO_KEY], [judged.serving_info], after_all=True)
 
-    def _data_rows(self) -> Iterator[list[Row]]:
-        for keys, found, times in self._columns():
-            rows = [
-                Row(key, self._expect_value(value), ts)
-                for key, value, ts in zip(keys, found, times, strict=True)
-                if key is not None and key != SERVING_INFO_KEY
-            ]
-            yield from (rows[at : at + ROWS_PER_BATCH] for at in range(0, len(rows), ROWS_PER_BATCH))
+    def _data_rows(self, start: int) -> Iterator[Rows]:
+        """From row number ``start`` on; those before it are decoded and no more."""
+        at = 0
+        for batch in self._read():
+            data = _data(batch)
+            if at + data.num_rows > start:
+                rest = data.slice(max(0, start - at))
+                times = rest.column(TIME).to_pylist() if self.carries_time else None
+                yield Rows(rest.column(KEY).to_pylist(), rest.column(VALUE).to_pylist(), times)
+            at += data.num_rows
 
-    def _columns(self) -> Iterator[tuple[list[bytes | None], list[bytes | None], Sequence[int | None]]]:
-        """Keys, values and times of each record batch."""
-        columns = [KEY, VALUE, *([TIME] if self.carries_time else [])]
-        for batch in self._table.read(columns, self._conditions):
-            keys, found = batch.column(KEY).to_pylist(), batch.column(VALUE).to_pylist()
-            yield keys, found, batch.column(TIME).to_pylist() if self.carries_time else [None] * len(keys)
-
-    def _expect_value(self, value: bytes | None) -> bytes:
-        if value is None:
-            raise CorruptValue(f"{self._place} has a row without {VALUE}: upload it again")
-        return value
+    def _read(self) -> Iterator["pa.RecordBatch"]:
+        """The partition's batches. Raises FailedPrecondition where a column is of another type than Chronon's uploads have."""
+        kinds = {KEY: BINARY, VALUE: BINARY, **({TIME: INTEGER} if self.carries_time else {})}
+        for batch in self._table.read(list(kinds), self._conditions):
+            for name, kind in kinds.items():
+                found = str(batch.schema.field(name).type)
+                if found not in kind:
+                    raise FailedPrecondition(f"{self._place}: its column {name} is {found} and must be {kind[0]}: upload it again")
+            yield batch
 
     def _expect_own(self, info: bytes | None) -> None:
         """Raises where the serving info is not of this dataset and day."""
@@ -138,3 +145,19 @@ class UploadTable:
     @property
     def _place(self) -> str:
         return f"{self._table.name}/{self._partition}"
+
+
+def _equals_info(keys: "pa.Array") -> "pa.Array":
+    """Whether each key is that of the serving info; null where there is none."""
+    import pyarrow as pa  # noqa: PLC0415 - large, and only loads of tables need it
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return pc.equal(keys, pa.scalar(SERVING_INFO_KEY, keys.type))
+
+
+def _data(batch: "pa.RecordBatch") -> "pa.RecordBatch":
+    """The rows with a key, without the serving info."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - as above
+
+    is_info = _equals_info(batch.column(KEY))
+    return batch.filter(pc.invert(is_info)) if is_info.null_count or pc.any(is_info).as_py() else batch

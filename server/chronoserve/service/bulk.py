@@ -3,14 +3,18 @@
 import asyncio
 import hashlib
 import re
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-from chronoserve.ingest.source import SUFFIXES, Row, Source, open_source
+from chronoserve.ingest.source import SUFFIXES, Source, open_source
 from chronoserve.ingest.upload_table import UploadTable
+from chronoserve.kvstore.port import PutRequest
 from chronoserve.kvstore.registry import Clock
+from chronoserve.model.dataset import Dataset
 from chronoserve.model.errors import (
     CorruptValue,
     DeadlinePassed,
@@ -24,6 +28,8 @@ from chronoserve.model.errors import (
 )
 from chronoserve.model.partitions import PartitionSpec
 from chronoserve.service.access import Caller, Verb
+from chronoserve.service.bulk_reads import read_ahead
+from chronoserve.service.bulk_writes import Batch, Completion, Puts, Writes
 from chronoserve.service.gateway import Gateway, NamedPut
 from chronoserve.warehouse.port import Warehouse
 
@@ -31,6 +37,8 @@ ATTEMPTS_MAX = 6
 """Tries for the rows of a batch that failed in a way that another try may mend: every put of a load can be replayed."""
 PAUSE_SECONDS = 0.05
 """Pause before the second try; each further one doubles it."""
+BATCHES_A_SECOND = 10
+"""Of a load whose rate is bounded."""
 ERRORS_SHOWN_MAX = 10
 BATCH_SECONDS = 30.0
 """Time limit for one batch of rows."""
@@ -72,6 +80,17 @@ class Progress:
     rows_written: int = 0
     errors: list[KVError] = field(default_factory=list)
 
+    def advanced(self, first: "Position", batch: Batch, refused: list[KVError], *, seconds: float) -> "Progress":
+        """The same, after a batch more; ``seconds`` since this call began, which was at ``first``."""
+        self.rows += len(batch)
+        self.rows_refused += len(refused)
+        self.rows_written += len(batch) - len(refused)
+        self.errors += refused[: ERRORS_SHOWN_MAX - len(self.errors)]
+        self.bytes += batch.size_bytes
+        self.rows_a_second = (self.rows - first.row) / max(seconds, 1e-9)
+        self.resume_token = Position(first.identity, self.rows, first.default_millis).token()
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -93,6 +112,22 @@ class Position:
         if found is None or found["identity"] != identity:
             raise InvalidRequest("resume_token is of another source, dataset or partition, or the source has changed", field="resume_token")
         return cls(identity, int(found["row"]), int(found["default_millis"]))
+
+
+class Pace:
+    """At most so many rows a second, in batches of a tenth of a second; 0: as fast as it goes."""
+
+    def __init__(self, rows_a_second_max: float) -> None:
+        self._rate = rows_a_second_max
+        self._due = 0.0
+        self.rows_max = max(1, round(rows_a_second_max / BATCHES_A_SECOND)) if rows_a_second_max else sys.maxsize
+
+    async def wait(self, rows: int) -> None:
+        """Until ``rows`` more may be written. What was not used of the rate is not made up for later."""
+        if self._rate:
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(max(0.0, self._due - now))
+            self._due = max(self._due, now) + rows / self._rate
 
 
 class BulkLoader:
@@ -123,27 +158,30 @@ class BulkLoader:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await self._gateway.authorize(load.dataset, Verb.ADMIN, deadline=began + BATCH_SECONDS, caller=caller)
+        dataset = await self._gateway.authorize(load.dataset, Verb.ADMIN, deadline=began + BATCH_SECONDS, caller=caller)
         source, identity, rows_total = await asyncio.to_thread(self._open, load)
         first = Position.begin(load, identity, self._partitions.end_millis(load.partition) if load.partition else self._clock())
         progress = Progress(rows=first.row, rows_total=rows_total, resume_token=load.resume_token)
-        async with aclosing(_in_thread(lambda: source.batches(first.row))) as batches:
-            async for rows in batches:
-                puts = [_put(load.dataset, row, first.default_millis) for row in rows]
-                refused = await self._write(puts)
-                progress.rows += len(rows)
-                progress.rows_refused += len(refused)
-                progress.rows_written += len(rows) - len(refused)
-                progress.errors += refused[: ERRORS_SHOWN_MAX - len(progress.errors)]
-                progress.bytes += sum(len(put.key) + len(put.value) for put in puts)
-                progress.rows_a_second = (progress.rows - first.row) / max(loop.time() - began, 1e-9)
-                progress.resume_token = Position(first.identity, progress.rows, first.default_millis).token()
-                yield progress
-                if load.rows_a_second_max:
-                    due = began + (progress.rows - first.row) / load.rows_a_second_max
-                    await asyncio.sleep(max(0.0, due - loop.time()))
+        pace = Pace(load.rows_a_second_max)
+        async with Writes(self._write) as writes, aclosing(read_ahead(self._batches(source, dataset, first, pace))) as batches:
+            async for batch in batches:
+                while writes.must_wait(batch):
+                    yield progress.advanced(first, *await writes.oldest(), seconds=loop.time() - began)
+                await pace.wait(len(batch))
+                writes.begin(batch)
+            while writes:
+                yield progress.advanced(first, *await writes.oldest(), seconds=loop.time() - began)
         progress.done = True
         yield progress
+
+    def _batches(self, source: Source, dataset: Dataset, first: Position, pace: Pace) -> Iterator[Batch]:
+        """The rows from where the load begins, complete, no more in a batch than a call may have. Blocking."""
+        capability = self._gateway.router.owner(dataset).capability
+        completion = Completion(dataset, capability, self._gateway.limits, default_millis=first.default_millis, now=self._clock)
+        size = min(self._gateway.limits.keys_per_call_max, pace.rows_max)
+        for rows in source.batches(first.row):
+            for at in range(0, len(rows), size):
+                yield completion.batch(rows.part(at, at + size))
 
     def _open(self, load: Load) -> tuple[Source, str, int]:
         """The source with its identity and its number of rows. Blocking."""
@@ -155,14 +193,14 @@ class BulkLoader:
     def _table(self, load: Load) -> Source:
         """An upload table. Raises KVError where it cannot be loaded."""
         if self._warehouse is None:
-            raise FailedPrecondition(f"{load.source_table} names a table, and this process has no warehouse: configure its URL")
+            raise FailedPrecondition(f"{load.source_table} names a table, and this process has no warehouse: configure [warehouse] url")
         if not load.partition:
             raise InvalidRequest("a table is loaded one partition at a time: name the day of the upload", field="partition")
         table = self._warehouse().table(load.source_table)
         return UploadTable(table, dataset=load.dataset, partition=load.partition, spec=self._partitions)
 
-    async def _write(self, puts: list[NamedPut]) -> list[KVError]:
-        """Write one batch, in parts as large as a call may be; the errors of rows that can never be written.
+    async def _write(self, puts: Puts) -> list[KVError]:
+        """Write one batch; the errors of rows that can never be written.
 
         The caller may load, which was checked when the load began, and needs no other permission for it.
 
@@ -170,20 +208,15 @@ class BulkLoader:
             Unavailable: some rows could not be written within ATTEMPTS_MAX tries.
             KVError: no row can be written, as the error says.
         """
-        size = self._gateway.limits.keys_per_call_max
-        refused: list[KVError] = []
-        for at in range(0, len(puts), size):
-            refused += await self._write_part(puts[at : at + size])
-        return refused
-
-    async def _write_part(self, puts: list[NamedPut]) -> list[KVError]:
         refused: list[KVError] = []
         loop = asyncio.get_running_loop()
         for attempt in range(ATTEMPTS_MAX):
             try:
-                results = await self._gateway.multi_put(puts, deadline=loop.time() + BATCH_SECONDS)
+                results = await self._put(puts, loop.time() + BATCH_SECONDS)
             except PASSING as passing:
                 results = [passing] * len(puts)
+            if not any(results):
+                return refused
             again = _to_write_again(puts, results)
             refused += [error for error in results if isinstance(error, OF_THE_ROW)]
             if not again:
@@ -192,14 +225,19 @@ class BulkLoader:
             await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
         raise Unavailable(f"{len(puts)} rows could not be written; call again with the last resume_token", retry_after=1.0)
 
+    async def _put(self, puts: Puts, deadline: float) -> Sequence[KVError | None]:
+        if isinstance(puts[0], NamedPut):
+            return await self._gateway.multi_put(cast("Sequence[NamedPut]", puts), deadline=deadline)
+        return await self._gateway.put_complete(cast("Sequence[PutRequest]", puts), deadline=deadline)
 
-def _to_write_again(puts: list[NamedPut], results: Sequence[KVError | None]) -> list[NamedPut]:
+
+def _to_write_again(puts: Puts, results: Sequence[KVError | None]) -> Puts:
     """The rows that failed in passing, and those that follow one of them with its key: the last row of a key must stay the last.
 
     Raises:
         KVError: the error of a row that is neither passing nor the row's own.
     """
-    again: list[NamedPut] = []
+    again: list[PutRequest | NamedPut] = []
     keys: set[bytes] = set()
     for put, error in zip(puts, results, strict=True):
         if isinstance(error, PASSING):
@@ -215,17 +253,6 @@ def _names_table(source: str) -> bool:
     return TABLE_NAME.fullmatch(source) is not None and not source.endswith(SUFFIXES)
 
 
-def _put(dataset: str, row: Row, default_millis: int) -> NamedPut:
-    return NamedPut(dataset, row.key, row.value, default_millis if row.ts_millis is None else row.ts_millis)
-
-
 def _identity(source: Source, load: Load) -> str:
     text = f"{source.fingerprint()}|{load.dataset}|{load.partition}"
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-async def _in_thread(batches: Callable[[], Iterator[list[Row]]]) -> AsyncGenerator[list[Row]]:
-    """A blocking iterator, each step in a thread, so that files are never read on the loop."""
-    iterator = await asyncio.to_thread(lambda: iter(batches()))
-    while (rows := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield rows

@@ -6,12 +6,13 @@ import fastavro
 import pytest
 
 from chronoserve.app import kv
+from chronoserve.ingest.source import ROWS_PER_BATCH
 from chronoserve.model.errors import Unavailable
 from chronoserve.service import bulk
 from chronoserve.service.gateway import Gateway
 from tests.unit.app.shell import run
 
-ROWS = 4500
+ROWS = ROWS_PER_BATCH + 500
 SCHEMA = {
     "type": "record",
     "name": "row",
@@ -66,7 +67,7 @@ def test_what_cannot_be_loaded_is_an_error(place: list[str], dataset: str, tmp_p
 def test_a_load_that_is_broken_off_says_how_to_go_on(tmp_path: Path, dataset: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = ["--store", f"lmdb://{tmp_path}/store"]
     run("kv", "create", dataset, *place)
-    written = Gateway.multi_put
+    written = Gateway.put_complete
     batches = iter(range(100))
 
     async def fail_from_the_second_on(self: Gateway, requests: object, **options: object) -> object:
@@ -76,13 +77,13 @@ def test_a_load_that_is_broken_off_says_how_to_go_on(tmp_path: Path, dataset: st
 
     with monkeypatch.context() as away:
         away.setattr(bulk, "PAUSE_SECONDS", 0)
-        away.setattr(Gateway, "multi_put", fail_from_the_second_on)
+        away.setattr(Gateway, "put_complete", fail_from_the_second_on)
         broken = run("kv", "bulk-put", source, dataset, *place)
     assert broken.code == 1
     _, _, token = broken.err.partition("--resume ")
-    assert token.split()[0].endswith(".2000")
+    assert token.split()[0].endswith(f".{ROWS_PER_BATCH}")
     resumed = run("kv", "bulk-put", source, dataset, "--resume", token.split()[0], *place)
-    assert resumed.out.startswith(f"{ROWS - 2000} rows written")
+    assert resumed.out.startswith(f"{ROWS - ROWS_PER_BATCH} rows written")
     assert run("kv", "scan", dataset, *place).err == f"{ROWS} keys\n"
 
 

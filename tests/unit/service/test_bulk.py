@@ -499,4 +499,4 @@ def test_a_damaged_file_is_refused_as_one_or_read(good_files: dict[str, bytes], 
 
 
 def test_the_batches_of_the_product_are_larger_than_those_of_these_tests() -> None:
-    assert ROWS_PER_BATCH == 2_000
+    assert ROWS_PER_BATCH == 4_096
