@@ -36,7 +36,7 @@ each_operation = pytest.mark.parametrize("operation", sorted(Operation), ids=lam
 
 
 @each_operation
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_events(operation: Operation, data: st.DataObject) -> None:
     case = data.draw(cases([operation], 2))
@@ -46,16 +46,18 @@ def test_events(operation: Operation, data: st.DataObject) -> None:
     agree(case, sawtooth, [row for row, _ in case.stream], [ts for _, ts in case.stream], batch_max_ts)
 
 
-@settings(max_examples=200, deadline=None)
-@given(cases(entities=True))
-def test_changes_of_entities(case: Case) -> None:
+@each_operation
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_changes_of_entities(operation: Operation, data: st.DataObject) -> None:
     """The row's own time may be any; that of the store is when it changed."""
+    case = data.draw(cases([operation], 2, entities=True))
     sawtooth = case.sawtooth(entities=True)
-    data = case.data
-    own = [ts - data.choice((0, 0, 1, HOUR, 5 * DAY)) for _, ts in case.stream]
-    own = sorted(own) if data.random() < 0.5 else own
-    taken_back = data.choice(((False, None), (False, False, True)))
-    rows = [(*row, ts, data.choice(taken_back)) for (row, _), ts in zip(case.stream, own, strict=True)]
+    chance = case.data
+    own = [ts - chance.choice((0, 0, 1, HOUR, 5 * DAY)) for _, ts in case.stream]
+    own = sorted(own) if chance.random() < 0.5 else own
+    taken_back = chance.choice(((False, None), (False, False, True)))
+    rows = [(*row, ts, chance.choice(taken_back)) for (row, _), ts in zip(case.stream, own, strict=True)]
     agree(case, sawtooth, rows, [ts for _, ts in case.stream])
 
 

@@ -35,11 +35,28 @@ Irs = Sequence[Any]
 _time = itemgetter(0)
 
 
+Changes = list[tuple[Any, int, bool]]
+"""Values, their times in any order, and whether each is taken back."""
+
+
 class Fold(ABC):
     """One operation over the streamed values from ``at`` on: ``values`` have no nulls, ``times`` ascend and go with them."""
 
     timed: ClassVar[bool] = False
     """Whether ``head`` looks at ``times``; if not, they may be missing."""
+    reversible: ClassVar[bool] = False
+    """Whether values can be taken back; if not, reversals are passed over."""
+
+    @property
+    def unordered(self) -> "Fold":
+        """The fold for values whose times do not ascend."""
+        return self
+
+    def changed(self, changes: Changes, collapsed: Any, irs: Irs) -> Any:
+        """The output of ``changes`` in place of a head. Where nothing can be taken back, reversals are passed over."""
+        kept = [(value, ts) for value, ts, taken in changes if not taken]
+        fold = self.unordered
+        return fold.tail(fold.head([value for value, _ in kept], [ts for _, ts in kept], 0), collapsed, irs)
 
     @abstractmethod
     def head(self, values: Values, times: Times, at: int) -> Any: ...
@@ -65,11 +82,38 @@ class PlainFold(Fold):
         ir = None if collapsed is None else aggregator.clone(aggregator.loaded(collapsed))
         for value, ts in head:
             ir = aggregator.prepare(value, ts) if ir is None else aggregator.update(ir, value, ts)
+        return self._merged(ir, irs)
+
+    def _merged(self, ir: Any, irs: Irs) -> Any:
+        aggregator = self._aggregator
         merged = all_merged(aggregator, [ir, *(None if stored is None else aggregator.loaded(stored) for stored in irs)])
         return None if merged is None else aggregator.finalize(merged)
 
 
+class ReversibleFold(PlainFold):
+    """The same, of an aggregator that can take values back."""
+
+    reversible: ClassVar[bool] = True
+
+    def changed(self, changes: Changes, collapsed: Any, irs: Irs) -> Any:
+        aggregator = self._aggregator
+        ir = None if collapsed is None else aggregator.clone(aggregator.loaded(collapsed))
+        for value, ts, taken in changes:
+            if ir is None:
+                ir = aggregator.inverse(value, ts) if taken else aggregator.prepare(value, ts)
+            else:
+                ir = aggregator.delete(ir, value, ts) if taken else aggregator.update(ir, value, ts)
+        return self._merged(ir, irs)
+
+
 class CountFold(Fold):
+    reversible: ClassVar[bool] = True
+
+    def changed(self, changes: Changes, collapsed: int | None, irs: Irs) -> int | None:
+        if not changes:
+            return self.tail(0, collapsed, irs)
+        return self.tail(_balance(changes), collapsed or 0, irs)
+
     def head(self, values: Values, times: Times, at: int) -> int:
         return len(values) - at
 
@@ -81,6 +125,11 @@ class CountFold(Fold):
 
 
 class LongSumFold(Fold):
+    reversible: ClassVar[bool] = True
+
+    def changed(self, changes: Changes, collapsed: int | None, irs: Irs) -> int | None:
+        return self.tail(sum(-value if taken else value for value, _, taken in changes) if changes else None, collapsed, irs)
+
     def head(self, values: Values, times: Times, at: int) -> int | None:
         return sum(values[at:]) if at < len(values) else None
 
@@ -91,7 +140,26 @@ class LongSumFold(Fold):
         return long((collapsed or 0) + (head or 0) + sum(sums))
 
 
+def _signed(changes: Changes, *, first: bool) -> Values:
+    """What to add: a number taken back is its negative. ``first``: nothing comes before, where it is 0 - number (§5.1)."""
+    signed = [-value if taken else value for value, _, taken in changes]
+    if first and changes and changes[0][2]:
+        value = changes[0][0]
+        signed[0] = value - value - value
+    return signed
+
+
+def _balance(changes: Changes) -> int:
+    """How many values came, less those that went."""
+    return sum(-1 if taken else 1 for _, _, taken in changes)
+
+
 class DoubleSumFold(Fold):
+    reversible: ClassVar[bool] = True
+
+    def changed(self, changes: Changes, collapsed: float | None, irs: Irs) -> float | None:
+        return self.tail(_signed(changes, first=collapsed is None), collapsed, irs)
+
     def head(self, values: Values, times: Times, at: int) -> Values:
         return values[at:]
 
@@ -105,14 +173,24 @@ class DoubleSumFold(Fold):
 
 
 class AverageFold(Fold):
+    reversible: ClassVar[bool] = True
+
+    def changed(self, changes: Changes, collapsed: tuple[float, int] | None, irs: Irs) -> float | None:
+        signed = _signed([(float(value), ts, taken) for value, ts, taken in changes], first=collapsed is None)
+        return self._average(signed, _balance(changes), collapsed, irs)
+
     def head(self, values: Values, times: Times, at: int) -> Values:
         return values[at:]
 
     def tail(self, head: Values, collapsed: tuple[float, int] | None, irs: Irs) -> float | None:
+        return self._average(head, len(head), collapsed, irs)
+
+    @staticmethod
+    def _average(head: Values, count: int, collapsed: tuple[float, int] | None, irs: Irs) -> float | None:
         if collapsed is not None:
-            total, count = added(head, collapsed[0]), collapsed[1] + len(head)
+            total, count = added(head, collapsed[0]), collapsed[1] + count
         elif head:
-            total, count = added(head[1:], float(head[0])), len(head)
+            total = added(head[1:], float(head[0]))
         else:
             irs = present(irs)
             if not irs:
@@ -182,9 +260,18 @@ class StringExtremeFold(ExtremeFold):
         return best
 
 
-class FirstFold(Fold):
+class TimedFold(Fold):
     timed: ClassVar[bool] = True
 
+    def __init__(self, aggregator: First | Last) -> None:
+        self._plain = PlainFold(aggregator)
+
+    @property
+    def unordered(self) -> Fold:
+        return self._plain
+
+
+class FirstFold(TimedFold):
     def head(self, values: Values, times: Times, at: int) -> Any:
         return (times[at], values[at]) if at < len(values) else None
 
@@ -196,9 +283,7 @@ class FirstFold(Fold):
         return None if first is None else first[1]
 
 
-class LastFold(Fold):
-    timed: ClassVar[bool] = True
-
+class LastFold(TimedFold):
     def head(self, values: Values, times: Times, at: int) -> Any:
         """Of values with the last time, the one that came first."""
         if at >= len(values):
@@ -231,6 +316,10 @@ class _HeapFold(PlainFold):
 
 class TimedHeapFold(_HeapFold):
     """As long as all times at the edge differ, the k best are the k best, however they came."""
+
+    @property
+    def unordered(self) -> Fold:
+        return PlainFold(self._aggregator)
 
     def tail(self, head: Any, collapsed: Any, irs: Irs) -> Any:
         values, times, at = head
@@ -311,7 +400,9 @@ def fold(aggregator: Aggregator) -> Fold:
     make = _FOLDS.get(type(aggregator))
     if isinstance(aggregator, UniqueCount) and not aggregator.exact:
         make = None
-    return PlainFold(aggregator) if make is None else make(aggregator)
+    if make is None:
+        make = ReversibleFold if aggregator.deletable else PlainFold
+    return make(aggregator)
 
 
 _FOLDS: dict[type[Aggregator], Callable[[Any], Fold]] = {
@@ -326,8 +417,8 @@ _FOLDS: dict[type[Aggregator], Callable[[Any], Fold]] = {
     FloatMax: lambda aggregator: FloatExtremeFold(max, aggregator),
     StringMin: lambda aggregator: StringExtremeFold(min, aggregator),
     StringMax: lambda aggregator: StringExtremeFold(max, aggregator),
-    First: lambda _: FirstFold(),
-    Last: lambda _: LastFold(),
+    First: FirstFold,
+    Last: LastFold,
     TimedHeap: TimedHeapFold,
     Ranked: RankedFold,
     UniqueCount: lambda _: UniqueFold(),

@@ -76,7 +76,9 @@ class Sawtooth:
             InvalidRequest: a value that an aggregation cannot take, as a reversal of one that cannot be taken back.
         """
         when = self._when(query_ts, batch_end, batch_max_ts)
-        merge = self._mutations if self.mutated else self._ordered
+        merge = self._mutations if self.mutated else self._stamped
+        if batch is not None and not batch.in_order:
+            merge = self._plainly
         try:
             return merge(batch, rows, list(times), when)
         except TypeError:
@@ -95,24 +97,36 @@ class Sawtooth:
             raise TimeBeforeBatch(f"features at {query_ts} lie before the end of the batch data, {batch_end}: ask for a later time")
         return _When(query_ts, batch_end, batch_end if batch_max_ts is None or self.tiled else max(batch_end, batch_max_ts))
 
-    def _ordered(self, batch: BatchIr | None, rows: Rows, times: list[int], when: _When) -> tuple[Any, ...]:
+    def _stamped(self, batch: BatchIr | None, rows: Rows, times: list[int], when: _When) -> tuple[Any, ...]:
         """Events and tiles, whose time is the store's, and ascends unless the store is odd."""
-        if times != sorted(times) or (batch is not None and not batch.in_order):
-            return self._plainly(batch, rows, times, when)
-        start, end = bisect_left(times, when.since), bisect_left(times, when.query_ts)
-        rows, times = rows[start:end], times[start:end]
-        if self.tiled:
+        if times == sorted(times):
+            start, end = bisect_left(times, when.since), bisect_left(times, when.query_ts)
+            rows, times = rows[start:end], times[start:end]
+            if not self.tiled:
+                return self._plan.rows(batch, rows, times, query_ts=when.query_ts, batch_end=when.batch_end)
             return self._plan.tiles(batch, [_tile(row) for row in rows], times, query_ts=when.query_ts, batch_end=when.batch_end)
-        return self._plan.rows(batch, rows, times, query_ts=when.query_ts, batch_end=when.batch_end)
+        selected = [(row, time) for row, time in zip(rows, times, strict=True) if when.since <= time < when.query_ts]
+        if self.tiled:
+            return self._plainly(batch, rows, times, when)
+        return self._changes(batch, [row for row, _ in selected], [(time, False) for _, time in selected], when)
 
     def _mutations(self, batch: BatchIr | None, rows: Rows, times: list[int], when: _When) -> tuple[Any, ...]:
         """Changes of entities, which have their own time and may take rows back."""
         selected = [row for row, time in zip(rows, times, strict=True) if when.since <= time < when.query_ts]
+        if any(row[-2] is None for row in selected):
+            raise CorruptValue("a streamed change of an entity has no ts")
+        selected = [row for row in selected if row[-2] < when.query_ts]
         own = [row[-2] for row in selected]
-        if None in own or any(row[-1] for row in selected) or own != sorted(own) or (batch is not None and not batch.in_order):
-            return self._plainly(batch, rows, times, when)
-        end = bisect_left(own, when.query_ts)
-        return self._plan.rows(batch, selected[:end], own[:end], query_ts=when.query_ts, batch_end=when.batch_end)
+        if own == sorted(own) and not any(row[-1] for row in selected):
+            return self._plan.rows(batch, selected, own, query_ts=when.query_ts, batch_end=when.batch_end)
+        return self._changes(batch, selected, [(row[-2], bool(row[-1])) for row in selected], when)
+
+    def _changes(self, batch: BatchIr | None, rows: Rows, marks: list[tuple[int, bool]], when: _When) -> tuple[Any, ...]:
+        merged = self._plan.changes(batch, rows, marks, query_ts=when.query_ts, batch_end=when.batch_end)
+        if merged is not None:
+            return merged
+        changes = [(row, ts, taken) for row, (ts, taken) in zip(rows, marks, strict=True)]
+        return self._reference.merge_rows(batch, changes, query_ts=when.query_ts, batch_end=when.batch_end)
 
     def _plainly(self, batch: BatchIr | None, rows: Rows, times: Sequence[int], when: _When) -> tuple[Any, ...]:
         stamped = [(row, time) for row, time in zip(rows, times, strict=True) if when.since <= time < when.query_ts]

@@ -95,6 +95,14 @@ def test_reversals_are_taken_back_where_they_can_be() -> None:
     assert merged(planned, rows, [B + 2] * 4) == (6, 7, 7)
 
 
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_zero_taken_back_from_nothing_is_zero(zero: float) -> None:
+    planned = sawtooth(aggregation("d", Operation.SUM), entities=True)
+    for merge in (planned.merge, planned.merge_plainly):
+        (total,) = merge(None, [(zero, B, True)], [B], query_ts=B + 1, batch_end=B, batch_max_ts=None)
+        assert str(total) == "0.0"
+
+
 def test_a_reversal_of_a_map_needs_an_operation_that_can_take_it_back() -> None:
     assert merged(sawtooth(aggregation("map", Operation.SUM), entities=True), [({"a": 2}, B, True)], [B]) == ({"a": -2},)
     with pytest.raises(InvalidRequest):
