@@ -1,11 +1,12 @@
 """Rows of features as Avro by the value schema of their join or group by."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from chronoserve.codec.compiled import Encoder, encoder
 from chronoserve.codec.join_log import schema_hash
 from chronoserve.fetcher.fetch import GroupBySchema, JoinSchema
+from chronoserve.model.errors import KVError
 from chronoserve.model.features import FeatureRow
 
 Schema = Callable[[str], Awaitable[JoinSchema | GroupBySchema]]
@@ -23,25 +24,44 @@ class _Writer(NamedTuple):
         return self.encoder.encode(row.features or {})
 
 
+Written = tuple[bytes, str] | KVError
+"""A row's bytes and the hash of their schemas; or why there are none."""
+
+
 class AvroRows:
     """Writes rows; remembers a writer for each version of a schema."""
 
     def __init__(self) -> None:
         self._writers: dict[str, _Writer] = {}
 
-    async def encode(self, schema: Schema, name: str, row: FeatureRow) -> tuple[bytes, str]:
-        """The row's bytes and the hash of their schemas. What the row lacks is written as null: Avro knows no absence.
+    async def write(self, schema: Schema, names: Sequence[str], rows: Sequence[FeatureRow]) -> list[Written]:
+        """One answer for each row, whose name stands in its place among ``names``; each name's schema is asked for once.
 
-        Raises:
-            KVError: the schemas cannot be had, or a value does not fit them.
+        What a row lacks is written as null: Avro knows no absence.
         """
-        found = await schema(name)
-        writer = self._writers.get(key := found.name + found.value_schema)
-        if writer is None:
-            if len(self._writers) >= SCHEMAS_MAX:
-                self._writers.clear()
-            writer = self._writers[key] = _Writer(encoder(found.value_type), hash_of(found))
+        writers = {name: await self._writer(schema, name) for name in dict.fromkeys(names)}
+        return [_written(writers[name], row) for name, row in zip(names, rows, strict=True)]
+
+    async def _writer(self, schema: Schema, name: str) -> _Writer | KVError:
+        try:
+            found = await schema(name)
+            writer = self._writers.get(key := found.name + found.value_schema)
+            if writer is None:
+                if len(self._writers) >= SCHEMAS_MAX:
+                    self._writers.clear()
+                writer = self._writers[key] = _Writer(encoder(found.value_type), hash_of(found))
+        except KVError as error:
+            return error
+        return writer
+
+
+def _written(writer: _Writer | KVError, row: FeatureRow) -> Written:
+    if isinstance(writer, KVError):
+        return writer
+    try:
         return writer.write(row), writer.hash
+    except KVError as error:
+        return error
 
 
 def hash_of(schema: JoinSchema | GroupBySchema) -> str:

@@ -16,7 +16,7 @@ from chronoserve.model import naming
 from chronoserve.model.errors import DeadlinePassed, InvalidRequest, KVError, PermissionDenied
 from chronoserve.model.features import FeatureRequest, FeatureRow, RowStatus
 from chronoserve.service.access import Caller, Verb
-from chronoserve.service.avro_rows import AvroRows
+from chronoserve.service.avro_rows import AvroRows, Written
 
 ROWS_AT_ONCE = 256
 """Rows of a larger call are fetched so many at a time, and others get their turn in between: a heavy row is a millisecond."""
@@ -138,10 +138,10 @@ class Features:
         metrics = self.fetcher.metrics
         return metrics.joins if target is Target.JOINS else metrics.group_bys
 
-    async def avro(self, target: Target, name: str, row: FeatureRow, *, deadline: float) -> tuple[bytes, str]:
-        """The values of a fetched row by the value schema of its join or group by, and the hash of the schemas. Raises KVError."""
+    async def avro(self, target: Target, names: Sequence[str], rows: Sequence[FeatureRow], *, deadline: float) -> list[Written]:
+        """The values of fetched rows by the value schemas of their joins or group bys, ``names``: one for each row, in order."""
         schema = self.fetcher.join_schema if target is Target.JOINS else self.fetcher.group_by_schema
-        return await self._avro.encode(lambda asked: schema(asked, deadline=deadline), name, row)
+        return await self._avro.write(lambda asked: schema(asked, deadline=deadline), names, rows)
 
     async def join_schema(self, name: str, *, deadline: float, caller: Caller | None = None) -> JoinSchema:
         """Raises UnknownConf, PermissionDenied, or what keeps the join from being served."""

@@ -14,6 +14,7 @@ from chronoserve.model.boxed import Float
 from chronoserve.model.errors import KVError
 from chronoserve.model.features import FeatureRow
 from chronoserve.model.types import DOUBLE, FLOAT, STRING, DataType, ListType, MapType, Primitive, StructType
+from chronoserve.service.avro_rows import Written
 from chronoserve.wire.feature_values import key_text, pack_float
 
 Convert = Callable[[Any], Any]
@@ -64,16 +65,15 @@ class RowJson:
         return converted
 
 
-def avro_result(row: FeatureRow, avro: bytes | KVError) -> dict[str, Any]:
-    """A row as the fork's second version of the route tells it: values as Base64 Avro, errors by name beside them.
-
-    ``avro``: the values, or why there are none.
-    """
+def avro_result(row: FeatureRow, written: Written) -> dict[str, Any]:
+    """A row as the fork's second version of the route tells it: values as Base64 Avro, errors by name beside them."""
     keys = {name: untyped(value) for name, value in row.keys.items()}
     errors = {f"{stem}{EXCEPTION}": error.message for stem, error in row.part_errors.items()}
-    if isinstance(avro, KVError):
-        return {"status": FAILURE, "entityKeys": keys, "featuresErrors": errors, "error": avro.message}
-    return {"status": SUCCESS, "entityKeys": keys, "featuresErrors": errors, "featureAvroString": base64.b64encode(avro).decode()}
+    failure = row.error if row.error is not None and not row.part_errors else written
+    if isinstance(failure, KVError):
+        return {"status": FAILURE, "entityKeys": keys, "featuresErrors": errors, "error": failure.message}
+    text = base64.b64encode(failure[0]).decode()
+    return {"status": SUCCESS, "entityKeys": keys, "featuresErrors": errors, "featureAvroString": text}
 
 
 def converter(data_type: DataType) -> Convert:

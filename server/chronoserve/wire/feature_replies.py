@@ -1,9 +1,10 @@
 """FetchResponse as joined bytes, in each encoding."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from chronoserve.model.errors import KVError
 from chronoserve.model.features import FeatureRow, Freshness, RowStatus
+from chronoserve.service.avro_rows import Written
 from chronoserve.v1 import fetcher_pb2
 from chronoserve.wire.feature_columns import ColumnEncoder
 from chronoserve.wire.feature_rows import RowEncoder
@@ -14,9 +15,6 @@ from chronoserve.wire.status import status
 STATUS_TAG = b"\x10"
 AVRO_TAG, HASH_TAG = b"2", b":"
 _STATUSES = tuple(STATUS_TAG + bytes((code,)) for code in range(max(RowStatus) + 1))
-
-Avro = Callable[[str, FeatureRow], Awaitable[tuple[bytes, str]]]
-"""The values of a row of a join or group by of that name as the join log has them, with the hash of their schemas. Raises KVError."""
 
 
 class ReplyEncoder:
@@ -48,22 +46,21 @@ class ReplyEncoder:
         pieces.append(self._columns.encode(rows))
         return b"".join(pieces)
 
-    async def avro(self, names: Sequence[str], rows: Sequence[FeatureRow], encode: Avro, *, freshness: bool) -> bytes:
-        """A FetchResponse in ENCODING_AVRO. A row whose values do not fit their schema is an ERROR that says so."""
+    def avro(self, rows: Sequence[FeatureRow], written: Sequence[Written], *, freshness: bool) -> bytes:
+        """A FetchResponse in ENCODING_AVRO. ``written``: of each row. One whose values do not fit their schema is an ERROR that says so."""
         pieces: list[bytes] = []
-        for name, row in zip(names, rows, strict=True):
-            body = await _avro(name, row, encode, freshness=freshness)
+        for row, data in zip(rows, written, strict=True):
+            body = _avro(row, data, freshness=freshness)
             pieces += (header(len(body)), body)
         return b"".join(pieces)
 
 
-async def _avro(name: str, row: FeatureRow, encode: Avro, *, freshness: bool) -> bytes:
+def _avro(row: FeatureRow, written: Written, *, freshness: bool) -> bytes:
     if row.features is None:
         return _tail(row, freshness=freshness)
-    try:
-        data, schema_hash = await encode(name, row)
-    except KVError as error:
-        return _tail(FeatureRow(RowStatus.ERROR, None, {}, row.keys, error, row.part_errors, row.freshness), freshness=freshness)
+    if isinstance(written, KVError):
+        return _tail(FeatureRow(RowStatus.ERROR, None, {}, row.keys, written, row.part_errors, row.freshness), freshness=freshness)
+    data, schema_hash = written
     hash_bytes = schema_hash.encode()
     pieces = (AVRO_TAG, length(len(data)), data, HASH_TAG, length(len(hash_bytes)), hash_bytes, _tail(row, freshness=freshness))
     return b"".join(pieces)

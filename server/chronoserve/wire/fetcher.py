@@ -4,7 +4,6 @@ import asyncio
 import base64
 import binascii
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -92,8 +91,8 @@ class FetcherService:
             reply = self._encoder.packed(rows, freshness=message.include_freshness)
         elif encoding == fetcher_pb2.ENCODING_AVRO:
             names = [request.name for request in message.requests]
-            avro = partial(self._features.avro, target, deadline=deadline)
-            reply = await self._encoder.avro(names, rows, avro, freshness=message.include_freshness)
+            written = await self._features.avro(target, names, rows, deadline=deadline)
+            reply = self._encoder.avro(rows, written, freshness=message.include_freshness)
         else:
             reply = await self._maps(rows, freshness=message.include_freshness)
         metrics.phase(Phase.ENCODE, perf_counter() - began)

@@ -150,16 +150,8 @@ class FeatureRoutes:
 
     async def _fetch_joins_as_avro(self, request: web.Request, deadline: float, caller: Caller | None) -> Any:
         rows = await self._fetch(Target.JOINS, request, deadline, caller)
-        return {"results": [await self._avro(_name(request), row, deadline) for row in rows]}
-
-    async def _avro(self, name: str, row: FeatureRow, deadline: float) -> dict[str, Any]:
-        if row.error is not None and not row.part_errors:
-            return avro_result(row, row.error)
-        try:
-            data, _ = await self._features.avro(Target.JOINS, name, row, deadline=deadline)
-        except KVError as error:
-            return avro_result(row, error)
-        return avro_result(row, data)
+        written = await self._features.avro(Target.JOINS, [_name(request)] * len(rows), rows, deadline=deadline)
+        return {"results": [avro_result(row, data) for row, data in zip(rows, written, strict=True)]}
 
     async def _fetch(self, target: Target, request: web.Request, deadline: float, caller: Caller | None) -> list[FeatureRow]:
         """The rows. An unknown join fails the call, as with Chronon, and so does a name that the caller may not fetch.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chronoserve.codec.compiled import decoder
 from chronoserve.model import naming
-from chronoserve.model.errors import DeadlinePassed, InvalidRequest, PermissionDenied, UnknownConf
+from chronoserve.model.errors import DeadlinePassed, InvalidRequest, KVError, PermissionDenied, UnknownConf
 from chronoserve.model.features import FeatureRequest, FeatureRow, RowStatus
 from chronoserve.service.access import Caller, Policy, Rule, Verb
 from chronoserve.service.features import ROWS_AT_ONCE, Asked, Target
@@ -186,10 +186,14 @@ async def test_rows_as_avro_have_their_schema_s_fields_and_hash() -> None:
     decode = decoder(VALUE_TYPE).decode
     for target, hash_known in ((Target.JOINS, "hash"), (Target.GROUP_BYS, None)):
         row = FeatureRow(RowStatus.OK, {"average": 0.5, "more": 1}, TYPES, {})
-        data, schema_hash = await some.avro(target, "team/a", row, deadline=soon())
-        assert decode(data) == (None, 0.5)
-        assert schema_hash == hash_known or (hash_known is None and schema_hash)
-    with pytest.raises(InvalidRequest, match="count"):
-        await some.avro(Target.JOINS, "team/a", FeatureRow(RowStatus.OK, {"count": "text"}, TYPES, {}), deadline=soon())
-    with pytest.raises(UnknownConf):
-        await some.avro(Target.JOINS, "team/none", FeatureRow(RowStatus.OK, {}, TYPES, {}), deadline=soon())
+        odd = FeatureRow(RowStatus.OK, {"count": "text"}, TYPES, {})
+        names = ["team/a", "team/a", "team/none", "team/b"]
+        first, misfit, unknown, last = await some.avro(target, names, [row, odd, row, row], deadline=soon())
+        for written in (first, last):
+            assert not isinstance(written, KVError)
+            data, schema_hash = written
+            assert decode(data) == (None, 0.5)
+            assert schema_hash == hash_known or (hash_known is None and schema_hash)
+        assert isinstance(misfit, InvalidRequest)
+        assert "count" in misfit.message
+        assert isinstance(unknown, UnknownConf) is (target is Target.JOINS)

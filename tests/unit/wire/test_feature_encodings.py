@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chronoserve.model.errors import CorruptValue, DerivationFailed, Internal, InvalidRequest, KVError, Unavailable
 from chronoserve.model.features import FeatureRow, Freshness, RowStatus
 from chronoserve.model.types import BOOLEAN, DOUBLE, FLOAT, INT, LONG, STRING, DataType, ListType, UnknownType
+from chronoserve.service.avro_rows import Written
 from chronoserve.v1 import fetcher_pb2
 from chronoserve.wire import feature_rows
 from chronoserve.wire.feature_columns import ColumnEncoder
@@ -173,16 +174,13 @@ ODD_ROWS = [
 
 
 @pytest.mark.parametrize("freshness", [False, True])
-async def test_status_errors_and_freshness_are_the_same_in_every_encoding(freshness: bool) -> None:
-    async def avro(name: str, row: FeatureRow) -> tuple[bytes, str]:
-        return name.encode(), "hash"
-
+def test_status_errors_and_freshness_are_the_same_in_every_encoding(freshness: bool) -> None:
     encoder = ReplyEncoder()
-    names = ["a", "b", "c", "d"]
+    written = [(name, "hash") for name in (b"a", b"b", b"c", b"d")]
     replies = {
         "map": encoder.maps(ODD_ROWS, freshness=freshness),
         "packed": encoder.packed(ODD_ROWS, freshness=freshness),
-        "avro": await encoder.avro(names, ODD_ROWS, avro, freshness=freshness),
+        "avro": encoder.avro(ODD_ROWS, written, freshness=freshness),
     }
     for kind, data in replies.items():
         reply = fetcher_pb2.FetchResponse.FromString(data)
@@ -194,14 +192,10 @@ async def test_status_errors_and_freshness_are_the_same_in_every_encoding(freshn
         assert [bool(response.features) for response in reply.responses] == ([True, False, True, False] if kind == "map" else [False] * 4)
 
 
-async def test_a_row_that_does_not_fit_its_schema_is_an_error_of_its_own() -> None:
-    async def avro(name: str, row: FeatureRow) -> tuple[bytes, str]:
-        if name == "bad":
-            raise CorruptValue("x is no long")
-        return b"data", "hash"
-
+def test_a_row_that_does_not_fit_its_schema_is_an_error_of_its_own() -> None:
     rows = [row_of({"x": 1}, {"x": LONG})] * 2
-    reply = fetcher_pb2.FetchResponse.FromString(await ReplyEncoder().avro(["bad", "good"], rows, avro, freshness=False))
+    written: list[Written] = [CorruptValue("x is no long"), (b"data", "hash")]
+    reply = fetcher_pb2.FetchResponse.FromString(ReplyEncoder().avro(rows, written, freshness=False))
     assert [(response.status, response.error.message, response.avro) for response in reply.responses] == [
         (4, "x is no long", b""),
         (1, "", b"data"),

@@ -128,7 +128,7 @@ def test_results_have_the_shapes_of_chronon(shown: FeatureRow, wanted: dict[str,
 
 def test_results_of_the_second_version() -> None:
     partly = row(RowStatus.DEGRADED, {"x": 1}, gb=Unavailable("away"))
-    assert avro_result(partly, b"\xfb\xff") == {
+    assert avro_result(partly, (b"\xfb\xff", "hash")) == {
         "status": "Success",
         "entityKeys": KEYS,
         "featuresErrors": {"gb_exception": "away"},
