@@ -35,8 +35,17 @@ Irs = Sequence[Any]
 _time = itemgetter(0)
 
 
-Changes = list[tuple[Any, int, bool]]
-"""Values, their times in any order, and whether each is taken back."""
+class Changes(list[tuple[Any, int, bool]]):
+    """Values, their times in any order, and whether each is taken back."""
+
+    __slots__ = ("_kept",)
+
+    @property
+    def kept(self) -> tuple[Values, Times]:
+        """Without the reversals."""
+        if not hasattr(self, "_kept"):
+            self._kept = [value for value, _, taken in self if not taken], [ts for _, ts, taken in self if not taken]
+        return self._kept
 
 
 class Fold(ABC):
@@ -54,9 +63,8 @@ class Fold(ABC):
 
     def changed(self, changes: Changes, collapsed: Any, irs: Irs) -> Any:
         """The output of ``changes`` in place of a head. Where nothing can be taken back, reversals are passed over."""
-        kept = [(value, ts) for value, ts, taken in changes if not taken]
         fold = self.unordered
-        return fold.tail(fold.head([value for value, _ in kept], [ts for _, ts in kept], 0), collapsed, irs)
+        return fold.tail(fold.head(*changes.kept, 0), collapsed, irs)
 
     @abstractmethod
     def head(self, values: Values, times: Times, at: int) -> Any: ...
@@ -176,7 +184,7 @@ class AverageFold(Fold):
     reversible: ClassVar[bool] = True
 
     def changed(self, changes: Changes, collapsed: tuple[float, int] | None, irs: Irs) -> float | None:
-        signed = _signed([(float(value), ts, taken) for value, ts, taken in changes], first=collapsed is None)
+        signed = _signed(Changes((float(value), ts, taken) for value, ts, taken in changes), first=collapsed is None)
         return self._average(signed, _balance(changes), collapsed, irs)
 
     def head(self, values: Values, times: Times, at: int) -> Values:

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chronoserve.aggregate.folds import Fold, Irs, Times, Values
+from chronoserve.aggregate.folds import Changes, Fold, Irs, Times, Values
 
 Columns = Sequence[Sequence[Any]]
 Marks = Sequence[Any]
@@ -104,24 +104,32 @@ class OrderedKey(KeySeries):
 
 
 class ChangedSeries(Series, KeySeries):
-    __slots__ = ("_marks", "_thresholds", "_values")
+    __slots__ = ("_changes", "_oldest", "_thresholds", "_within")
 
     def __init__(self, values: Values, marks: Marks, thresholds: Sequence[int]) -> None:
-        self._values = values
-        self._marks = marks
+        self._changes = Changes((value, ts, taken) for value, (ts, taken) in zip(values, marks, strict=True))
+        self._oldest = min((ts for ts, _ in marks), default=0)
         self._thresholds = thresholds
+        self._within: dict[int, Changes] = {}
 
     def folded(self, fold: Fold, windows: Sequence[int], collapsed: Irs, stored: Sequence[Irs]) -> list[Any]:
         return [self.output(fold, *given) for given in zip(windows, collapsed, stored, strict=True)]
 
     def within(self, fold: Fold, window: int) -> bool:
         threshold = self._thresholds[window]
-        return any(ts >= threshold and (fold.reversible or not taken) for ts, taken in self._marks)
+        return any(ts >= threshold and (fold.reversible or not taken) for _, ts, taken in self._changes)
 
     def output(self, fold: Fold, window: int, collapsed: Any, irs: Irs) -> Any:
-        threshold = self._thresholds[window]
-        changes = [(value, ts, taken) for value, (ts, taken) in zip(self._values, self._marks, strict=True) if ts >= threshold]
-        return fold.changed(changes, collapsed, irs)
+        return fold.changed(self._selected(self._thresholds[window]), collapsed, irs)
+
+    def _selected(self, threshold: int) -> Changes:
+        """Windows of one age share them, and so do all that reach beyond the oldest."""
+        if threshold <= self._oldest:
+            return self._changes
+        found = self._within.get(threshold)
+        if found is None:
+            found = self._within[threshold] = Changes(change for change in self._changes if change[1] >= threshold)
+        return found
 
 
 class Stream(ABC):
