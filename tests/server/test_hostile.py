@@ -1,6 +1,8 @@
 """Requests that no honest client sends: each gets its own error, and the server goes on serving."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -171,7 +173,7 @@ def test_keys_and_values_beyond_the_store_s_limits_fail_alone(kv: Any, dataset: 
     assert "64" in refused(lambda: kv.Put(put, timeout=SECONDS)).details()
 
 
-def test_an_answer_over_the_limit_is_refused_with_advice(kv: Any, dataset: str) -> None:
+def test_an_answer_over_the_limit_is_refused_with_advice(kv: Any, dataset: str, server: RunningServer) -> None:
     keys = [b"a", b"b", b"c"]
     for key in keys:
         kv.Put(kv_pb2.PutRequest(dataset=dataset, key_bytes=key, value_bytes=bytes(1_900_000), ts_millis=7), timeout=SECONDS)
@@ -179,11 +181,15 @@ def test_an_answer_over_the_limit_is_refused_with_advice(kv: Any, dataset: str) 
     for call in (
         lambda: kv.MultiGet(gets(dataset, keys), timeout=SECONDS),
         lambda: kv.MultiGet(gets(dataset, keys[:1] * 60), timeout=SECONDS),
+        lambda: kv.MultiGet(gets(dataset, keys[:1] * 2_000), timeout=SECONDS),
         lambda: next(kv.StreamMultiGet(iter([gets(dataset, keys)]), timeout=SECONDS)),
     ):
         error = refused(call)
         assert error.code() is INVALID
         assert "ask for fewer keys" in error.details()
+    peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert peak is not None
+    assert int(peak[1]) < 1 << 20, "a GiB; all that was asked for has four"
 
 
 def test_a_timed_key_with_more_values_than_an_answer_holds_is_read_from_a_later_time_on(kv: Any, dataset: str) -> None:

@@ -20,7 +20,7 @@ GetResult = bytes | KVError
 """Timed values in travelling form (chronoserve.model.values), oldest first; ``b""`` is a miss; or why there is none."""
 
 ANSWER_BYTES_MAX = 64 << 20
-"""Bytes of all answers of one batch. A store that can tell refuses the items beyond them before it holds them (``too_much``): a
+"""Bytes of all answers of one batch. A store that can tell refuses the item that goes beyond them and those after it before it holds them (``too_much``): a
 thousand keys of values of some MiB would take more memory than the process has, for an answer that no client takes."""
 
 PutResult = KVError | None
@@ -178,7 +178,7 @@ class KVStore(ABC):
 
 
 def too_much() -> InvalidRequest:
-    """The answer of an item that is beyond ``ANSWER_BYTES_MAX``."""
+    """The answer of an item that is beyond ``ANSWER_BYTES_MAX``, or after one that is."""
     return InvalidRequest(
         f"the answers of this call have more than {ANSWER_BYTES_MAX >> 20} MiB: ask for fewer keys, or for values after a later time",
         field="requests",

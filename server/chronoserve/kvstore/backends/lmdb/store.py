@@ -131,11 +131,14 @@ class LMDBStore(KVStore):
         spaces = self._spaces
         results: list[GetResult] = []
         left = ANSWER_BYTES_MAX
-        for dataset, key, after in requests:
+        for at, (dataset, key, after) in enumerate(requests):
             try:
                 found = lmdb_rows.read(txn, spaces[dataset], key, after, floor, bytes_max=left)
                 left -= len(found)
                 results.append(found)
+            except InvalidRequest as beyond:
+                # Nothing after it is read: to find out what would still fit costs as much as to answer it.
+                return [*results, *[beyond.with_traceback(None)] * (len(requests) - at)]
             except KVError as error:
                 results.append(error)
             except lmdb.Error as exc:
