@@ -7,11 +7,15 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from chronoserve.model.errors import FailedPrecondition
 from chronoserve.warehouse.port import BATCH_ROWS, Condition, missing_column, naming
 
+READ_BYTES = 1 << 20
+"""Of one column at once."""
+COMPARED = {"==": pc.equal, ">=": pc.greater_equal, "<=": pc.less_equal}
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -93,15 +97,18 @@ class ParquetTable:
             yield from self._read_file(file, whole, wanted, [each for each in conditions if each.column not in file.partition])
 
     def _read_file(self, file: DataFile, whole: pa.Schema, wanted: list[str], conditions: list[Condition]) -> Iterator[pa.RecordBatch]:
-        """One file's rows in the table's types; what it lacks is null."""
-        inner = pa.schema([field for field in whole if field.name not in file.partition])
-        with naming(self.name, f"reading {_place(file)}"):
-            dataset = pads.FileSystemDataset.from_paths(
-                [file.path], schema=inner, format=pads.ParquetFileFormat(), filesystem=self.filesystem
+        """One file's rows in the table's types; what it lacks is null. A few pages are in memory, and never a whole row group."""
+        with naming(self.name, f"reading {_place(file)}"), self.filesystem.open_input_file(file.path) as opened:
+            parquet = pq.ParquetFile(opened, buffer_size=READ_BYTES, pre_buffer=False)
+            names = parquet.schema_arrow.names
+            asked = (
+                dict.fromkeys([*(name for name in wanted if name not in file.partition), *(each.column for each in conditions)])
+                or names[:1]
             )
-            names = [name for name in wanted if name not in file.partition]
-            scanner = dataset.scanner(columns=names, filter=expression(conditions), batch_size=BATCH_ROWS, use_threads=False)
-            for batch in scanner.to_batches():
+            groups = [number for number in range(parquet.num_row_groups) if _may_hold(parquet.metadata.row_group(number), conditions)]
+            columns = [name for name in asked if name in names] or names[:1]  # of no column there would be no rows
+            for found in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns, use_threads=False):
+                batch = _fulfilling(_in_types(found, list(asked), whole), conditions)
                 if batch.num_rows:
                     yield _with_partition(batch, file.partition, wanted, whole)
 
@@ -124,6 +131,42 @@ class ParquetTable:
         keys = self.keys if self.keys is not None else tuple(files[0].partition)
         kept = [field for field in whole if field.name not in keys]
         return pa.schema([*kept, *(pa.field(key, pa.string()) for key in keys)])
+
+
+def _in_types(batch: pa.RecordBatch, names: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:
+    """The columns ``names`` in the types of ``schema``. Raises TypeError where one cannot be."""
+    arrays = []
+    for name in names:
+        kind = schema.field(name).type
+        if name not in batch.schema.names:
+            arrays.append(pa.nulls(batch.num_rows, kind))
+            continue
+        column = batch.column(name)
+        try:
+            arrays.append(column if column.type.equals(kind) else column.cast(kind))
+        except pa.ArrowNotImplementedError as mismatch:
+            raise TypeError(f"{name} is {column.type} and not {kind}") from mismatch
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([schema.field(name) for name in names]))
+
+
+def _fulfilling(batch: pa.RecordBatch, conditions: Sequence[Condition]) -> pa.RecordBatch:
+    for each in conditions:
+        batch = batch.filter(COMPARED[each.operator](batch.column(each.column), pa.scalar(each.value)))
+    return batch
+
+
+def _may_hold(group: "pq.RowGroupMetaData", conditions: Sequence[Condition]) -> bool:
+    """Whether, by its statistics, some row of a row group may fulfil the conditions."""
+    bounds = {group.column(at).path_in_schema: group.column(at).statistics for at in range(group.num_columns)} if conditions else {}
+    return all(_within(bounds.get(each.column), each) for each in conditions)
+
+
+def _within(bounds: "pq.Statistics | None", condition: Condition) -> bool:
+    if bounds is None or not bounds.has_min_max or not isinstance(bounds.min, str):
+        return True
+    above = condition.operator != "<=" and bounds.max < condition.value
+    below = condition.operator != ">=" and bounds.min > condition.value
+    return not above and not below
 
 
 def _place(file: DataFile) -> str:

@@ -17,7 +17,7 @@ from pyiceberg.types import BinaryType, LongType, NestedField, StringType
 
 from chronoserve.model.errors import CorruptValue, FailedPrecondition, InvalidRequest, KVError
 from chronoserve.warehouse.places import open_warehouse
-from chronoserve.warehouse.port import Condition, Table
+from chronoserve.warehouse.port import Condition, Operator, Table
 
 DAYS = ("2023-11-29", "2023-11-30", "2023-12-01")
 ROWS = [(f"{day}-{n}".encode(), n, day) for day in DAYS for n in range(3)]
@@ -203,3 +203,20 @@ class TestWhatIsNotRight:
 def test_a_url_that_names_no_warehouse(url: str) -> None:
     with pytest.raises(InvalidRequest):
         open_warehouse(url)
+
+
+@pytest.mark.parametrize("operator", ["==", ">=", "<="])
+def test_row_groups_that_cannot_fulfil_a_condition_are_not_decoded(tmp_path: Path, operator: Operator) -> None:
+    folder = tmp_path / "ns.db" / "t"
+    folder.mkdir(parents=True)
+    path = folder / "part.parquet"
+    pq.write_table(arrow(ROWS), path, row_group_size=3, compression="none", use_dictionary=False)
+    kept, out = {"==": (DAYS[1:2], 0), ">=": (DAYS[1:], 0), "<=": (DAYS[:2], 2)}[operator]
+    table, condition = open_warehouse(str(tmp_path)).table("ns.t"), Condition("ds", operator, DAYS[1])
+    assert rows(table, ["key_bytes", "n", "ds"], condition) == sorted(row for row in ROWS if row[2] in kept)
+    damaged, keys = bytearray(path.read_bytes()), pq.read_metadata(path).row_group(out).column(0)
+    damaged[keys.data_page_offset : keys.data_page_offset + 8] = b"\xff" * 8
+    path.write_bytes(damaged)
+    assert rows(table, ["key_bytes", "n", "ds"], condition) == sorted(row for row in ROWS if row[2] in kept)
+    with pytest.raises(CorruptValue, match=r"ns\.t"):
+        rows(table)
