@@ -88,22 +88,29 @@ class Fetcher:
         conf: Join | None = None,
         reads: Reads | None = None,
         structured: bool = False,
+        with_base: bool = False,
     ) -> list[FeatureRow]:
         """One row for each request, in order. ``deadline``: absolute, of the running loop's clock.
 
         ``conf``: use this join for every request, whatever its name, in place of the one that was uploaded. ``reads``: read the
         data of this call through this (a policy that tells callers apart); metadata is read with the fetcher's own.
-        ``structured``: structs by field name (spec/online-fetch.md §14).
+        ``structured``: structs by field name (spec/online-fetch.md §14). ``with_base``: features also hold those from before the
+        derivations, as rows of the response log do (§16.1); they have no types.
 
         Raises:
             KVError: no row could be attempted (the store is overloaded or away, the deadline has passed).
         """
         call = Call(self.metrics.joins, [request.name for request in requests])
         try:
-            rows = await self._fetch_joins(call, requests, deadline, trace=trace, conf=conf, reads=reads or self._reads)
+            made = await self._fetch_joins(call, requests, deadline, trace=trace, conf=conf, reads=reads or self._reads)
         except KVError as error:
             self.metrics.joins.failures[error.reason] += 1
             raise
+        rows = [each.row for each in made]
+        if with_base:
+            for each in made:
+                if each.row.features is not None:
+                    each.row.features = {**each.base, **each.row.features}
         if structured:
             rows = [structured_row(row) for row in rows]
         self.metrics.finish(call, rows)
@@ -111,7 +118,7 @@ class Fetcher:
 
     async def _fetch_joins(
         self, call: Call, requests: Sequence[FeatureRequest], deadline: float, *, trace: Trace | None, conf: Join | None, reads: Reads
-    ) -> list[FeatureRow]:
+    ) -> list[Made]:
         began = self._clock()
         plans = await self._join_plans(call.names, conf, began, deadline)
         asks, external = Asks(), ExternalAsks()
@@ -142,7 +149,7 @@ class Fetcher:
             self._write_log(self._log, requests, plans, made, began, fresh=conf is not None)
         if trace is not None:
             trace_joins(trace, call, plans, asked, made, reads=asks.reads, answers=answers)
-        return [each.row for each in made]
+        return made
 
     async def fetch_group_bys(
         self,

@@ -5,8 +5,9 @@ Between the faces (gRPC, HTTP) and the fetcher. It knows no protobuf, no JSON an
 
 import asyncio
 import enum
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from chronoserve.fetcher.fetch import Fetcher, GroupBySchema, JoinSchema, Names
@@ -40,6 +41,7 @@ class FeatureLimits:
     keys_per_row_max: int = 1_000
 
 
+Fetch = Callable[..., Awaitable[list[FeatureRow]]]
 Asked = FeatureRequest | KVError
 """A request as a face has read it, or why it could not be read."""
 
@@ -53,9 +55,18 @@ class Features:
         self._avro = AvroRows()
 
     async def fetch(
-        self, target: Target, requests: Sequence[Asked], *, deadline: float, caller: Caller | None = None, trace: Trace | None = None
+        self,
+        target: Target,
+        requests: Sequence[Asked],
+        *,
+        deadline: float,
+        caller: Caller | None = None,
+        trace: Trace | None = None,
+        with_base: bool = False,
     ) -> list[FeatureRow]:
         """One row for each request, in order. What is wrong with one request is that row's error and nobody else's.
+
+        ``with_base``: of joins also the features from before their derivations, which ``avro`` needs.
 
         Raises:
             InvalidRequest: more rows than a call may have.
@@ -66,7 +77,7 @@ class Features:
         if caller is not None:
             judged = await self._judge_parts(target, judged, deadline, caller)
         good = [request for request in judged if isinstance(request, FeatureRequest)]
-        rows = iter(await self._fetch(target, good, deadline, trace) if good else ())
+        rows = iter(await self._fetch(self._fetcher_of(target, trace, with_base=with_base), good, deadline) if good else ())
         return [next(rows) if isinstance(request, FeatureRequest) else request for request in judged]
 
     def check_rows(self, rows: int) -> None:
@@ -76,16 +87,20 @@ class Features:
                 f"a call has at most {self.limits.rows_per_call_max} rows, got {rows}; send several calls", field="requests"
             )
 
-    async def _fetch(self, target: Target, requests: list[FeatureRequest], deadline: float, trace: Trace | None) -> list[FeatureRow]:
-        fetch = self.fetcher.fetch_joins if target is Target.JOINS else self.fetcher.fetch_group_bys
+    def _fetcher_of(self, target: Target, trace: Trace | None, *, with_base: bool) -> Fetch:
+        if target is Target.JOINS:
+            return partial(self.fetcher.fetch_joins, trace=trace, with_base=with_base)
+        return partial(self.fetcher.fetch_group_bys, trace=trace)
+
+    async def _fetch(self, fetch: Fetch, requests: list[FeatureRequest], deadline: float) -> list[FeatureRow]:
         if len(requests) <= ROWS_AT_ONCE:
-            return await fetch(requests, deadline=deadline, trace=trace)
+            return await fetch(requests, deadline=deadline)
         rows: list[FeatureRow] = []
         loop = asyncio.get_running_loop()
         for at in range(0, len(requests), ROWS_AT_ONCE):
             if loop.time() >= deadline:
                 raise DeadlinePassed(f"time ran out after {len(rows)} of {len(requests)} rows; ask for fewer rows in a call")
-            rows += await fetch(requests[at : at + ROWS_AT_ONCE], deadline=deadline, trace=trace)
+            rows += await fetch(requests[at : at + ROWS_AT_ONCE], deadline=deadline)
             await asyncio.sleep(0)
         return rows
 
@@ -139,7 +154,10 @@ class Features:
         return metrics.joins if target is Target.JOINS else metrics.group_bys
 
     async def avro(self, target: Target, names: Sequence[str], rows: Sequence[FeatureRow], *, deadline: float) -> list[Written]:
-        """The values of fetched rows by the value schemas of their joins or group bys, ``names``: one for each row, in order."""
+        """The values of rows by the value schemas of their joins or group bys, ``names``: one for each row, in order.
+
+        Those of joins have to be fetched ``with_base``: then the bytes are those that the response log has.
+        """
         schema = self.fetcher.join_schema if target is Target.JOINS else self.fetcher.group_by_schema
         return await self._avro.write(lambda asked: schema(asked, deadline=deadline), names, rows)
 

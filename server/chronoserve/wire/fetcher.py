@@ -85,11 +85,12 @@ class FetcherService:
         requests = feature_requests.requests(message.requests)
         metrics = self._features.metrics(target)
         metrics.phase(Phase.QUEUE, perf_counter() - arrived)
-        rows = await self._features.fetch(target, requests, deadline=deadline, caller=caller)
+        as_avro = encoding == fetcher_pb2.ENCODING_AVRO
+        rows = await self._features.fetch(target, requests, deadline=deadline, caller=caller, with_base=as_avro)
         began = perf_counter()
         if encoding == fetcher_pb2.ENCODING_PACKED:
             reply = self._encoder.packed(rows, freshness=message.include_freshness)
-        elif encoding == fetcher_pb2.ENCODING_AVRO:
+        elif as_avro:
             names = [request.name for request in message.requests]
             written = await self._features.avro(target, names, rows, deadline=deadline)
             reply = self._encoder.avro(rows, written, freshness=message.include_freshness)

@@ -149,11 +149,13 @@ class FeatureRoutes:
         return {"results": [self._json.result(row) for row in rows]}
 
     async def _fetch_joins_as_avro(self, request: web.Request, deadline: float, caller: Caller | None) -> Any:
-        rows = await self._fetch(Target.JOINS, request, deadline, caller)
+        rows = await self._fetch(Target.JOINS, request, deadline, caller, with_base=True)
         written = await self._features.avro(Target.JOINS, [_name(request)] * len(rows), rows, deadline=deadline)
         return {"results": [avro_result(row, data) for row, data in zip(rows, written, strict=True)]}
 
-    async def _fetch(self, target: Target, request: web.Request, deadline: float, caller: Caller | None) -> list[FeatureRow]:
+    async def _fetch(
+        self, target: Target, request: web.Request, deadline: float, caller: Caller | None, *, with_base: bool = False
+    ) -> list[FeatureRow]:
         """The rows. An unknown join fails the call, as with Chronon, and so does a name that the caller may not fetch.
 
         Raises:
@@ -164,7 +166,7 @@ class FeatureRoutes:
         key_maps = _key_maps(await request.read())
         self._features.check_rows(len(key_maps))
         asked = [_asked(name, keys, at_millis) for keys in key_maps]
-        rows = await self._features.fetch(target, asked, deadline=deadline, caller=caller)
+        rows = await self._features.fetch(target, asked, deadline=deadline, caller=caller, with_base=with_base)
         fatal = (errors.PermissionDenied, errors.UnknownConf) if target is Target.JOINS else (errors.PermissionDenied,)
         if rows and all(isinstance(row.error, fatal) for row in rows):
             assert rows[0].error is not None

@@ -42,7 +42,9 @@ class FakeFetcher:
         """Group bys by join; other joins are unknown."""
         self.traced: Callable[[Trace], None] = lambda _: None
 
-    async def fetch_joins(self, requests: Sequence[FeatureRequest], *, deadline: float, trace: Trace | None = None) -> list[FeatureRow]:
+    async def fetch_joins(
+        self, requests: Sequence[FeatureRequest], *, deadline: float, trace: Trace | None = None, with_base: bool = False
+    ) -> list[FeatureRow]:
         self.calls.append(("join", len(requests)))
         if trace is not None:
             self.traced(trace)

@@ -11,8 +11,10 @@ from chronoserve.codec.compiled import decoder
 from chronoserve.model import naming
 from chronoserve.model.errors import DeadlinePassed, InvalidRequest, KVError, PermissionDenied, UnknownConf
 from chronoserve.model.features import FeatureRequest, FeatureRow, RowStatus
+from chronoserve.model.types import LONG, Field, StructType
 from chronoserve.service.access import Caller, Policy, Rule, Verb
-from chronoserve.service.features import ROWS_AT_ONCE, Asked, Target
+from chronoserve.service.features import ROWS_AT_ONCE, Asked, FeatureLimits, Features, Target
+from tests.unit.fetcher.pantry import NOW, GroupBy, Pantry, sums
 from tests.unit.service.fetching import TYPES, VALUE_TYPE, FakeFetcher, features
 
 OPEN = Caller("me", Policy([Rule(("me",), frozenset({Verb.FETCH}), (), ("open/*", "open.*", "open_*"))]))
@@ -197,3 +199,23 @@ async def test_rows_as_avro_have_their_schema_s_fields_and_hash() -> None:
         assert isinstance(misfit, InvalidRequest)
         assert "count" in misfit.message
         assert isinstance(unknown, UnknownConf) is (target is Target.JOINS)
+
+
+@pytest.mark.parametrize(
+    "derivations", [None, {"twice": "team_sums_v1_price_sum * 2"}, {"*": "*", "name": "team_items_v1_title"}], ids=repr
+)
+async def test_avro_has_the_bytes_and_the_hash_that_the_response_log_has(derivations: dict[str, str] | None) -> None:
+    """Whatever derivations leave of the features: the log also holds those from before them."""
+    pantry = await Pantry.open()
+    sold = await pantry.upload(sums())
+    listed = await pantry.upload(GroupBy("team.items.v1", keys=StructType("Key", (Field("item", LONG),))))
+    await pantry.batch(sold, {"user": "u"}, 10.0)
+    await pantry.batch(listed, {"item": 7}, 9.5, "lamp")
+    await pantry.upload_join("team/j.v1", sold, listed, derivations=derivations, sample_percent=100)
+    some = Features(pantry.fetcher, FeatureLimits())
+    asked = [FeatureRequest("team/j.v1", {"user": "u", "item": 7}, NOW), FeatureRequest("team/j.v1", {"user": "u", "item": 8}, NOW)]
+    rows = await some.fetch(Target.JOINS, asked, deadline=soon(), with_base=True)
+    written = await some.avro(Target.JOINS, ["team/j.v1"] * 2, rows, deadline=soon())
+    logged = [(each.value_bytes, each.schema_hash) for each in pantry.log.rows if not each.control]
+    assert written == logged
+    assert (await some.join_schema("team/j.v1", deadline=soon())).schema_hash == logged[0][1]
