@@ -7,7 +7,7 @@ from typing import Any
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import BOOLEAN, DataType, Field, ListType, MapType, StructType
 from chronoserve.sql.analyze import Analysis
-from chronoserve.sql.nodes import Node, Weaver
+from chronoserve.sql.nodes import Node, Weaver, refuse_failing
 from chronoserve.sql.parser import parse
 from chronoserve.sql.types import NULL, chronon_type, has_struct, shape, spark_name
 
@@ -48,6 +48,7 @@ def expression(text: str, inputs: StructType, *, dialect: str = DIALECT, name: s
     check_dialect(dialect)
     analysis = Analysis(shaped(inputs))
     node = analysis.value(parse(text, name))
+    refuse_failing(node)
     weaver = Weaver([node], len(inputs.fields), analysis.variables)
     evaluate = with_cells(weaver, weaver.weave(node))
     convert = converter(node.type)
@@ -94,9 +95,11 @@ def shaped(inputs: StructType) -> StructType:
 
 def resolved(analysis: Analysis, name: str, text: str) -> Node:
     try:
-        return analysis.value(parse(text, name))
+        node = analysis.value(parse(text, name))
+        refuse_failing(node)
     except InvalidRequest as error:
         raise InvalidRequest(f"{name}: {error.message}", field="expression") from error
+    return node
 
 
 def resolved_filter(inputs: StructType, names: list[str], nodes: list[Node], analysis: Analysis, text: str) -> Node:
@@ -146,8 +149,8 @@ def converter(data_type: DataType) -> Callable[[Any], Any] | None:
             inner = converter(element)
             assert inner is not None
             return lambda values: None if values is None else [inner(value) for value in values]
-        case MapType(key, value):
-            return map_converter(converter(key) or same, converter(value) or same)
+        case MapType(_, value):
+            return map_converter(converter(value))
         case StructType(_, fields):
             return struct_converter(fields)
         case _:
@@ -158,8 +161,11 @@ def same(value: Any) -> Any:
     return value
 
 
-def map_converter(key: Callable[[Any], Any], value: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda entries: None if entries is None else {key(name): value(held) for name, held in entries.items()}
+def map_converter(value: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    """A key that is a struct stays a tuple: a dict cannot be a key."""
+    if value is None:
+        return same
+    return lambda entries: None if entries is None else {name: value(held) for name, held in entries.items()}
 
 
 def struct_converter(fields: tuple[Field, ...]) -> Callable[[Any], Any]:

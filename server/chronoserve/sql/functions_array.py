@@ -29,8 +29,8 @@ def element_type(name: str, node: Node) -> Any:
 
 def with_element(name: str, source: Node, value: Node) -> tuple[Node, Node]:
     """An array and a value that could be its element, in a type that both have."""
-    source = accept(name, source, LIST)
-    assert isinstance(source.type, ListType)
+    if not isinstance(source.type, ListType):
+        raise refusal(name, "an array", source)
     kind = common(source.type.element, value.type, strings=False)
     if kind is None:
         raise refusal(name, f"a {spark_name(source.type.element)}", value)
@@ -38,14 +38,13 @@ def with_element(name: str, source: Node, value: Node) -> tuple[Node, Node]:
 
 
 def alike_lists(name: str, arguments: list[Node]) -> list[Node]:
-    lists = [accept(name, node, LIST) for node in arguments]
-    kind = lists[0].type
-    for node in lists[1:]:
-        found = common(kind, node.type, strings=False)
+    kind = arguments[0].type
+    for node in arguments:
+        found = common(kind, node.type, strings=False) if isinstance(node.type, ListType) else None
         if found is None:
-            raise refusal(name, f"a {spark_name(kind)}", node)
+            raise refusal(name, "arrays of one type", node)
         kind = found
-    return [cast(node, kind) for node in lists]
+    return [cast(node, kind) for node in arguments]
 
 
 # making

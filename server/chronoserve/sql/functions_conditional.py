@@ -175,7 +175,7 @@ def raise_error(name: str, arguments: list[Node]) -> Node:
 
         return run
 
-    return applied(name, NULL, make, message)
+    return applied(name, NULL, make, message, pure=False)
 
 
 def assert_true(name: str, arguments: list[Node]) -> Node:
@@ -188,7 +188,7 @@ def assert_true(name: str, arguments: list[Node]) -> Node:
 
         return run
 
-    return applied(name, NULL, make, test, *arguments[1:])
+    return applied(name, NULL, make, test, *arguments[1:], pure=False)
 
 
 def case_with_subject(subject: Node, branches: list[tuple[Node, Node]], otherwise: Node | None) -> Node:

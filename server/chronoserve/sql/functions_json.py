@@ -269,11 +269,11 @@ Write = Callable[[Any], str]
 
 def to_json(name: str, arguments: list[Node]) -> Node:
     source, *rest = arguments
+    options = options_of(name, rest)
     if source.type == NULL:
         return constant(None, STRING)
     if not isinstance(source.type, StructType | MapType | ListType):
         raise refusal(name, "a struct, map or array", source)
-    options = options_of(name, rest)
     keep_nulls = options.get("ignorenullfields", "true").lower() == "false"
     return strict(f"{name} {keep_nulls}", STRING, writer(source.type, keep_nulls=keep_nulls), ordered(source))
 

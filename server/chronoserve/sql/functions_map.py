@@ -13,7 +13,7 @@ from chronoserve.sql.functions_regexp import split as split_by
 from chronoserve.sql.java_order import ordered
 from chronoserve.sql.nodes import Constant, Node, constant, lenient, strict
 from chronoserve.sql.registry import EXACT_STRING, LIST, MAP, Function, accept, accept_all, alike, refusal, special
-from chronoserve.sql.types import NULL, has_map, spark_name, struct
+from chronoserve.sql.types import NULL, has_map, struct
 from chronoserve.sql.values import map_key
 
 Pairs = Iterable[tuple[Any, Any]]
@@ -85,9 +85,9 @@ def from_entries(name: str, arguments: list[Node]) -> Node:
 def concat(name: str, arguments: list[Node]) -> Node:
     kind: DataType = NULL
     for node in arguments:
-        found = common(kind, accept(name, node, MAP).type)
+        found = common(kind, node.type) if isinstance(node.type, MapType) else None
         if found is None:
-            raise refusal(name, f"a {spark_name(kind)}", node)
+            raise refusal(name, "maps of one type", node)
         kind = found
     if not isinstance(kind, MapType):
         return constant({}, MapType(STRING, STRING))

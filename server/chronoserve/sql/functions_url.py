@@ -5,7 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 from chronoserve.model.errors import DerivationFailed
 from chronoserve.model.types import STRING
-from chronoserve.sql.registry import Function, simple
+from chronoserve.sql.registry import EXACT_STRING, Function, simple
 
 URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 ILLEGAL = re.compile(r"[\s<>\"{}|\\^`]|%(?![0-9a-fA-F]{2})")
@@ -59,7 +59,7 @@ def url_decode(text: str) -> str:
 FUNCTIONS: tuple[Function, ...] = (
     simple(
         "parse_url(url, part, key)",
-        (STRING, STRING, STRING),
+        (EXACT_STRING, EXACT_STRING, EXACT_STRING),
         STRING,
         parse_url,
         "HOST, PATH, QUERY, REF, PROTOCOL, FILE, AUTHORITY or USERINFO.",

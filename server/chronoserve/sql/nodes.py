@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from chronoserve.model.errors import DerivationFailed
+from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import DataType
 
 Value = Any
@@ -112,6 +112,28 @@ def folded(node: Applied) -> Node:
         return constant(evaluate(()), node.type)
     except DerivationFailed:
         return node
+
+
+CONDITIONAL = frozenset({"if", "case", "coalesce"})
+"""Names of nodes that may not evaluate all of their children."""
+
+
+def refuse_failing(node: Node, *, unconditional: bool = True) -> None:
+    """Refuses what fails whatever the row is, as Spark does when it folds constants; a branch that may not be taken may fail.
+
+    Raises:
+        InvalidRequest: a constant part of ``node`` fails.
+    """
+    if isinstance(node, Applied) and not isinstance(node, HigherOrder):
+        if unconditional and node.pure and node.children and all(isinstance(child, Constant) for child in node.children):
+            try:
+                node.make([evaluate_constant(child.value) for child in node.children if isinstance(child, Constant)])(())
+            except DerivationFailed as error:
+                raise InvalidRequest(f"it fails on every row: {error.message}", field="expression") from error
+        name = node.key[0] if isinstance(node.key, tuple) else None
+        unconditional = unconditional and name not in CONDITIONAL
+    for child in node.children:
+        refuse_failing(child, unconditional=unconditional)
 
 
 def evaluate_constant(value: Value) -> Evaluate:

@@ -201,7 +201,7 @@ def parsed(text: str, found: tuple[Piece, ...]) -> int | None:
                 return None
         elif not field(state, piece, adjacent=is_number(following)):
             return None
-    return assembled(state)
+    return assembled(state) if state.at else None
 
 
 def is_number(piece: Piece) -> bool:

