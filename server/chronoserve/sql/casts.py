@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from chronoserve.model.errors import InvalidRequest
@@ -27,7 +28,7 @@ from chronoserve.sql import numbers
 from chronoserve.sql.datetimes import MICROS_PER_DAY, MICROS_PER_SECOND
 from chronoserve.sql.decimals import fitting, java_text, of_double
 from chronoserve.sql.interval_text import interval_caster
-from chronoserve.sql.nodes import Node, strict
+from chronoserve.sql.nodes import Node, applied, strict
 from chronoserve.sql.time_text import TRIMMED, date_of_text, date_text, timestamp_of_text, timestamp_text
 from chronoserve.sql.types import (
     INTEGRAL_ORDER,
@@ -62,7 +63,10 @@ def cast(node: Node, target: DataType) -> Node:
     """
     if node.type == target:
         return node
-    return strict("cast", target, caster(node.type, target), node)
+    found = caster(node.type, target)
+    if found is identity:
+        return applied("cast", target, itemgetter(0), node)
+    return strict("cast", target, found, node)
 
 
 def caster(source: DataType, target: DataType) -> Cast:

@@ -270,10 +270,12 @@ def cosh(number: float) -> float:
 
 # logarithms
 
-LOG_EVEN = (6.666666666666735130e-01, 2.857142874366239149e-01, 1.818357216161805012e-01, 1.479819860511658591e-01)
-LOG_ODD = (3.999999999940941908e-01, 2.222219843214978396e-01, 1.531383769920937332e-01)
+LG1, LG2, LG3, LG4 = 6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01
+LG5, LG6, LG7 = 1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01
 LOG10_OF_E, LOG10_2_HIGH, LOG10_2_LOW = 4.34294481903251816668e-01, 3.01029995663611771306e-01, 3.69423907715893078616e-13
 FRACTION_WORD = 0xFFFFF
+HALVED_FROM = 0x6A09C
+"""The high bits of a fraction from which on the number is taken as half of it and one exponent more: near the root of 2."""
 
 
 def parted(number: float) -> tuple[int, int]:
@@ -287,24 +289,23 @@ def parted(number: float) -> tuple[int, int]:
 
 def log(number: float) -> float:
     """-infinity of 0, NaN below it."""
-    if number == 0:
-        return -math.inf
-    if number < 0:
-        return math.nan
+    if number <= 0:
+        return -math.inf if number == 0 else math.nan
     if number - number != 0:
         return number
-    exponent, bits = parted(number)
-    word = bits >> 32 & FRACTION_WORD
-    upper = (word + 0x95F64) & 0x100000
-    exponent += upper >> 20
-    f = of_bits((word | (upper ^ 0x3FF00000)) << 32 | bits & 0xFFFFFFFF) - 1.0
+    mantissa, exponent = math.frexp(number)
+    word = int((mantissa * 2.0 - 1.0) * 1048576.0)
+    if word >= HALVED_FROM:
+        f = mantissa - 1.0
+    else:
+        f, exponent = mantissa * 2.0 - 1.0, exponent - 1
     if FRACTION_WORD & 2 + word < 3:
         return log_near_one(f, exponent)
     s = f / (2.0 + f)
     z = s * s
     w = z * z
-    rest = w * polynomial(w, *LOG_ODD) + z * polynomial(w, *LOG_EVEN)
-    if (word - 0x6147A) | (0x6B851 - word) > 0:
+    rest = w * (LG2 + w * (LG4 + w * LG6)) + z * (LG1 + w * (LG3 + w * (LG5 + w * LG7)))
+    if 0x6147A <= word <= 0x6B851:
         half = 0.5 * f * f
         if exponent == 0:
             return f - (half - s * (half + rest))

@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from chronoserve.model.errors import DerivationFailed
 from chronoserve.model.types import BINARY, BOOLEAN, INT, STRING, ListType
 from chronoserve.sql.casts import cast
-from chronoserve.sql.nodes import Evaluate, Node, Row, applied, lenient, strict
+from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, lenient, strict
 from chronoserve.sql.registry import EXACT_STRING, TEXT_OR_BYTES, Function, accept, accept_all, alias, refusal, simple, special
 from chronoserve.sql.types import NULL
 
@@ -31,6 +32,11 @@ def slice_from(text: Any, position: int, length: int = 1 << 31) -> Any:
 
 def substring(name: str, arguments: list[Node]) -> Node:
     source = accept(name, arguments[0], TEXT_OR_BYTES)
+    bounds = [node.value for node in arguments[1:] if isinstance(node, Constant) and node.type == INT and node.value is not None]
+    if len(bounds) == 2 == len(arguments) - 1 and bounds[0] > 0:
+        # the usual case, a slice
+        start, end = bounds[0] - 1, bounds[0] - 1 + max(bounds[1], 0)
+        return strict(f"substring {start} {end}", source.type, itemgetter(slice(start, end)), source)
     return strict("substring", source.type, slice_from, source, *(accept(name, node, INT) for node in arguments[1:]))
 
 

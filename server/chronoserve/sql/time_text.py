@@ -1,9 +1,11 @@
 """Dates and timestamps from text and as text, as ``cast`` reads and writes them."""
 
 import re
+from datetime import date
 
 from chronoserve.model.errors import DerivationFailed
 from chronoserve.sql.datetimes import (
+    EPOCH_ORDINAL,
     MICROS_PER_DAY,
     MICROS_PER_HOUR,
     MICROS_PER_MINUTE,
@@ -16,6 +18,8 @@ from chronoserve.sql.zones import from_zone
 
 TRIMMED = "".join(map(chr, range(33))) + "\x7f"
 """The characters that Spark passes over at both ends."""
+PLAIN_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+"""What nearly all dates look like."""
 DATE_TEXT = re.compile(r"([+-]?\d{4,7})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T].*)?)?)?", re.ASCII | re.DOTALL)
 TIME_OF_DAY = r"(?P<hour>\d{1,2})(?::(?P<minute>\d{1,2})(?::(?P<second>\d{1,2})(?:\.(?P<fraction>\d*))?)?)?\s*(?P<zone>\S.*)?"
 TIMESTAMP_TEXT = re.compile(
@@ -26,6 +30,11 @@ TIME_TEXT = re.compile(rf"T?(?=\d{{1,2}}:){TIME_OF_DAY}", re.ASCII | re.DOTALL)
 
 def date_of_text(text: str) -> int | None:
     """``cast(text as date)``: ``2024-02-29``, ``2024-2``, ``2024``, and anything behind the day after a blank or T."""
+    if PLAIN_DATE.fullmatch(text):
+        try:
+            return date.fromisoformat(text).toordinal() - EPOCH_ORDINAL
+        except ValueError:
+            return None if text[:4] != "0000" else days_of(0, int(text[5:7]), int(text[8:]))
     match = DATE_TEXT.fullmatch(text.strip(TRIMMED))
     if match is None:
         return None
