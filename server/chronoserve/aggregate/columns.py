@@ -95,12 +95,20 @@ class Direct(Column):
         return ir
 
     def update_all(self, ir: Any, rows: Sequence[Row], times: Sequence[int]) -> Any:
-        pairs = [(value, ts) for row, ts in zip(rows, times, strict=True) for value in self.values(row)]
-        if not pairs:
+        values, times = self.all_values(rows, times)
+        if not values:
             return ir
         if ir is None:
-            ir, pairs = self.aggregator.prepare(*pairs[0]), pairs[1:]
-        return self.aggregator.update_all(ir, [value for value, _ in pairs], [ts for _, ts in pairs])
+            ir, values, times = self.aggregator.prepare(values[0], times[0]), values[1:], times[1:]
+        return self.aggregator.update_all(ir, values, times)
+
+    def all_values(self, rows: Sequence[Row], times: Sequence[int]) -> tuple[Sequence[Any], Sequence[int]]:
+        """Those of many rows, and the time of each."""
+        at = self.at
+        values = [row[at] for row in rows]
+        if None not in values:
+            return values, times
+        return [value for value in values if value is not None], [ts for value, ts in zip(values, times, strict=True) if value is not None]
 
     def delete(self, ir: Any, row: Row, ts: int) -> Any:
         if self.aggregator.deletable:
@@ -136,6 +144,10 @@ class Vector(Direct):
 
     def values(self, row: Row) -> Iterable[Any]:
         return [value for value in row[self.at] or () if value is not None]
+
+    def all_values(self, rows: Sequence[Row], times: Sequence[int]) -> tuple[Sequence[Any], Sequence[int]]:
+        pairs = [(value, ts) for row, ts in zip(rows, times, strict=True) for value in self.values(row)]
+        return [value for value, _ in pairs], [ts for _, ts in pairs]
 
 
 class _Keyed(Column):
