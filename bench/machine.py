@@ -18,6 +18,11 @@ def pinned(core: int, command: list[str | Path]) -> list[str | Path]:
     return ["taskset", "-c", str(core), *command]
 
 
+def use_all_cores() -> None:
+    """This process and those that it starts from now on, wherever it was kept before."""
+    os.sched_setaffinity(0, range(os.cpu_count() or CORES_MIN))
+
+
 def family(pid: int) -> list[int]:
     """A process and all its descendants that are alive."""
     children = [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]

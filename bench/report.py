@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench import bulk as loading
 from bench import features as fetching
 from bench import servers
 from bench.bars import SIZES, Bar
@@ -34,6 +35,7 @@ class Report:
     ghz: list[GhzRun] = field(default_factory=list)
     overload: Overload | None = None
     restarts: Restarts | None = None
+    bulk: list[loading.BulkRun] = field(default_factory=list)
 
     @property
     def missed(self) -> int:
@@ -72,6 +74,7 @@ def _tables(report: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, 
         ("Closed loop, values of 200 B, medians", COLUMNS, _rows(report.samples)),
         (FEATURES_TITLE, fetching.COLUMNS, fetching.rows(report.features) if report.features else []),
         ("ghz through reflection, MultiGet of 10", GHZ_COLUMNS, _ghz_rows(report.ghz)),
+        ("Bulk loads, values of 200 B", loading.COLUMNS, loading.rows(report.bulk)),
         ("Bars", BAR_COLUMNS, _bar_rows(report.bars)),
     ]
     return [table for table in tables if table[2]]
@@ -111,6 +114,7 @@ def as_json(report: Report) -> str:
         "ghz": [asdict(run) for run in report.ghz],
         "overload": asdict(report.overload) if report.overload else None,
         "restarts": asdict(report.restarts) if report.restarts else None,
+        "bulk": [asdict(run) for run in report.bulk],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

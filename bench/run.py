@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import bars, dataset, features, grid, machine, report, servers, tools, trials
+from bench import bars, bulk, dataset, features, grid, machine, report, servers, tools, trials
 from bench.client import LoadClient
 from bench.report import Report
 
-FEATURES, GHZ, OVERLOAD, RESTARTS = "features", "ghz", "overload", "restarts"
-EXPERIMENTS = (*bars.COMPARISONS, FEATURES, GHZ, OVERLOAD, RESTARTS)
+FEATURES, GHZ, OVERLOAD, RESTARTS, BULK = "features", "ghz", "overload", "restarts", "bulk"
+EXPERIMENTS = (*bars.COMPARISONS, FEATURES, GHZ, OVERLOAD, RESTARTS, BULK)
 
 PIPE_COLUMNS = 140
 """Width of the tables where no terminal sets one."""
@@ -34,6 +34,7 @@ class Settings:
     overload_seconds: float
     overload_connections: int
     restarts: int
+    bulk_rows: int
 
 
 class Bench:
@@ -63,6 +64,14 @@ class Bench:
         finally:
             fleet.release()
             redis.stop()
+        self._bulk(directory)
+
+    def _bulk(self, directory: Path) -> None:
+        """On all cores: a load and its store share them as they would elsewhere."""
+        if BULK in self._settings.experiments:
+            machine.use_all_cores()
+            self.report.bulk = bulk.Trial(directory / "bulk", self._settings.bulk_rows, self._tell).run((bulk.REDIS, bulk.LMDB))
+            self.report.bars += bulk.judge(self.report.bulk)
 
     def _closed_loops(self, fleet: servers.Fleet, client: LoadClient) -> None:
         names = [name for name in self._settings.experiments if name in bars.COMPARISONS]
@@ -110,6 +119,7 @@ def main(
         overload_seconds=5.0 if quick else overload_seconds,
         overload_connections=overload_connections,
         restarts=2 if quick else trials.RESTARTS,
+        bulk_rows=bulk.ROWS_QUICK if quick else bulk.ROWS,
     )
     console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     servers.leave_the_servers_core()
