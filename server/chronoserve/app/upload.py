@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,8 @@ from chronoserve.model.errors import FailedPrecondition, InvalidRequest, KVError
 from chronoserve.model.partitions import PartitionSpec
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from chronoserve.upload.build import Upload
+    from chronoserve.upload.plan import UploadPlan
     from chronoserve.upload.table import UploadTarget
     from chronoserve.warehouse.port import Warehouse
 
@@ -72,7 +70,8 @@ def upload(context: click.Context, /, *, json_lines: bool, **given: Any) -> None
         screen.tell({"table": job.table, "ds": job.ds}, f"{job.table} for {job.ds} can be made: {describe(made)}; nothing was written")
         return
     done = job.run(UploadMeter(screen, job.table))
-    text = f"{done.table}: {done.rows} rows from {done.rows_read} in {seconds_text(done.seconds)}"
+    read = f" from {done.rows_read}" if done.rows_read is not None else ""
+    text = f"{done.table}: {done.rows} rows{read} in {seconds_text(done.seconds)}"
     screen.tell(
         {"table": done.table, "ds": job.ds, "rows": done.rows, "rows_read": done.rows_read, "seconds": round(done.seconds, 3)}, text
     )
@@ -85,11 +84,13 @@ JOB_OPTIONS = ("conf", "ds", "warehouse", "output", "engine", "table_format", "m
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a job has written. ``rows``: of the table, the serving info among them; ``rows_read``: of the sources."""
+    """What a job has written. ``rows``: of the table, the serving info among them; ``rows_read``: of the sources; None where Spark
+    reads them.
+    """
 
     table: str
     rows: int
-    rows_read: int
+    rows_read: int | None
     seconds: float
 
 
@@ -131,32 +132,42 @@ class UploadJob:
     def prepared(self) -> "Upload":
         """The upload, looked through for all that can be refused before a row is read. Raises KVError."""
         from chronoserve.upload.build import Upload
-        from chronoserve.upload.plan import planned
 
-        made = Upload(planned(self.group_by, self.ds, self.warehouse, self.spec))
+        made = Upload(self._plan())
         made.prepare()
         return made
 
+    def _plan(self) -> "UploadPlan":
+        from chronoserve.upload.plan import planned
+
+        return planned(self.group_by, self.ds, self.warehouse, self.spec)
+
     def run(self, meter: UploadMeter) -> Done:
         """Make the table. Raises KVError; then the table is as it was."""
-        from chronoserve.upload.serving_info import serving_info
-
         began = time.monotonic()
+        if self.engine == SPARK:
+            return Done(self.table, self._on_spark(), None, time.monotonic() - began)
         made = self.prepared()
-        info = serving_info(made, self.text, self.warehouse)
-        with tempfile.TemporaryDirectory(prefix="chronoserve-upload-") as spill, meter:
-            rows = self.target.replace(meter.watched(self._rows(made, info, Path(spill)), lambda: made.rows_read))
+        rows = self._embedded(made, meter)
         return Done(self.table, rows, made.rows_read, time.monotonic() - began)
 
-    def _rows(self, made: "Upload", info: str, spill: Path) -> "Iterator[pa.RecordBatch]":
+    def _embedded(self, made: "Upload", meter: UploadMeter) -> int:
         from chronoserve.upload.engine import DuckDB
         from chronoserve.upload.rows import table_rows
+        from chronoserve.upload.serving_info import serving_info
 
-        if self.engine == SPARK:
-            from chronoserve.upload.spark import spark_rows
+        info = serving_info(made, self.text, self.warehouse)
+        with tempfile.TemporaryDirectory(prefix="chronoserve-upload-") as spill, meter:
+            engine = DuckDB(Path(spill), memory_bytes=self.memory_mb << 20)
+            return self.target.replace(meter.watched(table_rows(made, engine, info), lambda: made.rows_read))
 
-            return spark_rows(made, info)
-        return table_rows(made, DuckDB(spill, memory_bytes=self.memory_mb << 20), info)
+    def _on_spark(self) -> int:
+        from chronoserve.upload.serving_info import serving_info
+        from chronoserve.upload.spark import SparkUpload, spark_session, write
+
+        made = SparkUpload(self._plan(), spark_session(), self.warehouse)
+        made.prepare()
+        return write(made.frame(serving_info(made, self.text, self.warehouse)), self.target)
 
 
 def target_of(place: "Warehouse", table: str, table_format: str | None) -> "UploadTarget":

@@ -55,8 +55,11 @@ class Gather:
     def _with_key_bytes(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self._schemas.sort_keys != [KEY_BYTES]:
             return batch
-        made = pa.array([self._keys.encode(key) for key in self._tuples(batch, self._schemas.key_type)], pa.binary())
-        return pa.RecordBatch.from_arrays([*batch.columns, made], names=[*batch.schema.names, KEY_BYTES])
+        return pa.RecordBatch.from_arrays([*batch.columns, self.key_bytes(batch)], names=[*batch.schema.names, KEY_BYTES])
+
+    def key_bytes(self, batch: pa.RecordBatch) -> pa.Array:
+        """The encoded key of each row."""
+        return pa.array([self._keys.encode(key) for key in self._tuples(batch, self._schemas.key_type)], pa.binary())
 
     def rows(self, ordered: Iterable[pa.RecordBatch]) -> Iterator[Uploaded]:
         """A row for each key of prepared batches that were sorted by ``UploadSchemas.sort_keys``."""

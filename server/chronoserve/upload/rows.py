@@ -1,8 +1,8 @@
 """The rows of an upload table as Arrow batches: data rows, then the serving info (spec/aggregation-and-codecs.md §12)."""
 
 import zlib
-from collections.abc import Iterator
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import pyarrow as pa
@@ -26,17 +26,26 @@ Row = tuple[bytes, bytes, str | None, str | None]
 
 def table_rows(upload: Upload, engine: Engine, info: str) -> Iterator[pa.RecordBatch]:
     """Batches of ``SCHEMA``; the last row is the serving info. Raises what ``Upload.rows`` does."""
-    as_json = _Json(upload)
-    data = ((row.key_bytes, row.value_bytes, *as_json.of(row)) for row in upload.rows(engine))
-    text = SERVING_INFO_KEY.decode()
-    last: Row = (SERVING_INFO_KEY, info.encode(), text, info)
-    rest = chain(data, [last])
+    yield from data_rows(upload, upload.rows(engine))
+    yield info_row(upload, info)
+
+
+def data_rows(schemas: UploadSchemas, found: Iterable[Uploaded]) -> Iterator[pa.RecordBatch]:
+    """Batches of ``SCHEMA`` for rows as they come."""
+    as_json = _Json(schemas)
+    rest: Iterator[Row] = ((row.key_bytes, row.value_bytes, *as_json.of(row)) for row in found)
     while rows := list(islice(rest, ROWS_PER_BATCH)):
-        columns = list(zip(*rows, strict=True))
-        yield pa.RecordBatch.from_arrays(
-            [pa.array(column, field.type) for column, field in zip([*columns, [upload.plan.ds] * len(rows)], SCHEMA, strict=True)],
-            schema=SCHEMA,
-        )
+        yield _batch(rows, schemas.plan.ds)
+
+
+def info_row(schemas: UploadSchemas, info: str) -> pa.RecordBatch:
+    """The row of the serving info."""
+    return _batch([(SERVING_INFO_KEY, info.encode(), SERVING_INFO_KEY.decode(), info)], schemas.plan.ds)
+
+
+def _batch(rows: Sequence[Row], ds: str) -> pa.RecordBatch:
+    columns = [*zip(*rows, strict=True), [ds] * len(rows)]
+    return pa.RecordBatch.from_arrays([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
 class _Json:

@@ -55,6 +55,26 @@ class ParquetTarget:
             raise
         return count
 
+    def adopt(self, folder: str) -> None:
+        """Files that something else wrote into ``folder``, beside this one, become the table's.
+
+        Raises:
+            FailedPrecondition: the file system cannot exchange folders in one step.
+        """
+        if not isinstance(self.filesystem, fs.LocalFileSystem):
+            raise FailedPrecondition(f"{self.table} is on an object store, where folders cannot be exchanged: write it as Delta")
+        with naming(self.table, "replacing its folder"):
+            self._exchange(folder)
+
+    def _exchange(self, fresh: str) -> None:
+        aside = f"{self.folder}.{uuid4().hex}.old"
+        there = self.filesystem.get_file_info(self.folder).type == fs.FileType.Directory
+        if there:
+            self.filesystem.move(self.folder, aside)
+        self.filesystem.move(fresh, self.folder)
+        if there:
+            self.filesystem.delete_dir(aside)
+
     def _write(self, path: str, rows: Iterable[pa.RecordBatch]) -> int:
         count = 0
         try:
@@ -77,12 +97,10 @@ class ParquetTarget:
                 raise FailedPrecondition(
                     f"{self.table} holds files of another writer, which cannot be replaced in one step: delete them first"
                 )
-            aside, beside = f"{self.folder}.{uuid4().hex}.old", f"{self.folder}.{uuid4().hex}.new"
+            beside = f"{self.folder}.{uuid4().hex}.new"
             self.filesystem.create_dir(beside)
             self.filesystem.move(fresh, f"{beside}/{FILE}")
-            self.filesystem.move(self.folder, aside)
-            self.filesystem.move(beside, self.folder)
-            self.filesystem.delete_dir(aside)
+            self._exchange(beside)
 
     def _data_files(self) -> list[fs.FileInfo]:
         found = self.filesystem.get_file_info(fs.FileSelector(self.folder, recursive=True))

@@ -74,6 +74,16 @@ def replay(record: Record, warehouse: Warehouse) -> Replayed:
     return made.answers(), made.differences(record)
 
 
+def compared(record: Record, warehouse: Warehouse, rows: Mapping[str, Sequence[str]]) -> Iterator[Difference]:
+    """Differences of an upload that another engine has made. ``rows``: its values by key, as hex, the serving info among them."""
+    upload = Upload(planned(confs.group_by(record["conf_json"]), record["end_ds"], warehouse, PartitionSpec()))
+    keys = decoder(upload.key_type).decode
+    pairs = [(bytes.fromhex(key), bytes.fromhex(value)) for key, found in rows.items() for value in found]
+    made = [Uploaded(key, value, keys(key), ()) for key, value in pairs if key != SERVING_INFO_KEY]
+    (info,) = (value.decode() for key, value in pairs if key == SERVING_INFO_KEY)
+    return _Made(upload, made, info).differences(record)
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """An upload of ours."""
