@@ -124,7 +124,7 @@ def write(frame: "DataFrame", target: UploadTarget) -> int:
                 return _write_parquet(frame, target)
             case DeltaTarget():
                 frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(target.location)
-                return frame.sparkSession.read.format("delta").load(target.location).count()
+                return int(frame.sparkSession.read.format("delta").load(target.location).count())
             case _:
                 raise Unsupported("the engine spark writes Parquet and Delta: give --format, or use the engine duckdb")
     except _errors() as failed:
@@ -134,7 +134,7 @@ def write(frame: "DataFrame", target: UploadTarget) -> int:
 def _write_parquet(frame: "DataFrame", target: ParquetTarget) -> int:
     beside = f"{target.folder}.{uuid4().hex}.new"
     frame.write.parquet(beside)
-    rows = frame.sparkSession.read.parquet(beside).count()
+    rows = int(frame.sparkSession.read.parquet(beside).count())
     target.adopt(beside)
     return rows
 

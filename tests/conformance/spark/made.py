@@ -49,7 +49,7 @@ def made(session: SparkSession, record: dict[str, Any], root: Path) -> dict[str,
         rows = upload.frame(info).select("key_bytes", "value_bytes").collect()
     except KVError as refused:
         return {**answer, "error": refused.message}
-    except Exception as failed:
+    except Exception as failed:  # noqa: BLE001 - what Spark raises while it runs is an answer too
         return {**answer, "error": of_spark(failed).message}
     values: dict[str, list[str]] = defaultdict(list)
     for row in rows:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.skipif(not Spark.installed(), reason="make engines ONL
 def test_spark_makes_the_recorded_uploads(tmp_path: Path) -> None:
     script = Path(__file__).parent / "made.py"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "server"), "PYSPARK_PYTHON": str(Spark.python()), "TZ": "UTC"}
-    command = [Spark.python(), script, RECORDING, tmp_path, str(UPLOADS_COMPARED)]
+    command: list[str | Path] = [Spark.python(), script, RECORDING, tmp_path, str(UPLOADS_COMPARED)]
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     answers = {(each["world"], each["group_by"]): each for each in map(json.loads, done.stdout.splitlines())}
