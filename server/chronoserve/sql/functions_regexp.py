@@ -15,8 +15,14 @@ TEXT_CHARACTERS_MAX = 1 << 20
 """How long a text may be that a pattern is matched against."""
 
 
+ROW_PATTERN_CHARACTERS_MAX = 256
+"""How long a pattern may be that is a value of the row: confs are trusted with more."""
+
+
 def pattern_of(text: str) -> re.Pattern[str]:
     """A pattern that is a value of the row: one that is not valid fails the derivation, not the conf."""
+    if len(text) > ROW_PATTERN_CHARACTERS_MAX:
+        raise DerivationFailed(f"a pattern from a column may have {ROW_PATTERN_CHARACTERS_MAX} characters")
     try:
         return compiled(text)
     except KVError as error:
@@ -40,7 +46,9 @@ def matcher(function: Callable[..., Any], result: DataType, parameters: tuple[Da
 
     def resolve(name: str, arguments: list[Node]) -> Node:
         nodes = accept_all(name, arguments, (STRING, STRING, *parameters))
-        prepared(nodes[1])
+        if isinstance(nodes[1], Constant) and nodes[1].value is not None:
+            pattern = compiled(nodes[1].value)
+            return strict(name, result, lambda text, _, *rest: function(pattern, checked(text), *rest), *nodes)
         return strict(name, result, lambda text, pattern, *rest: function(pattern_of(pattern), checked(text), *rest), *nodes)
 
     return resolve

@@ -277,13 +277,14 @@ def levenshtein(name: str, arguments: list[Node]) -> Node:
     return strict(name, INT, distance, *nodes)
 
 
-DISTANCE_CHARACTERS_MAX = 2_000
+DISTANCE_CELLS_MAX = 1 << 18
+"""How many pairs of characters ``levenshtein`` compares: 512 characters by 512."""
 
 
 def distance(first: str, second: str, threshold: int | None = None) -> int:
     """Edits between two strings; -1 where they are more than a threshold."""
-    if len(first) * len(second) > DISTANCE_CHARACTERS_MAX**2:
-        raise DerivationFailed(f"levenshtein compares strings of up to {DISTANCE_CHARACTERS_MAX} characters")
+    if len(first) * len(second) > DISTANCE_CELLS_MAX:
+        raise DerivationFailed(f"levenshtein compares strings whose lengths multiply to {DISTANCE_CELLS_MAX} at most")
     row = list(range(len(second) + 1))
     for index, letter in enumerate(first, 1):
         previous, row[0] = row[0], index

@@ -5,12 +5,14 @@ control characters in strings too; NaN and Infinity are not numbers.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from chronoserve.sql.numbers import double_text
 
-DEPTH_MAX = 1_000
+NESTING_MAX = 200
+"""How deep arrays and objects may nest; a text that goes deeper counts as no JSON."""
 CHARACTERS_MAX = 1 << 22
 
 
@@ -43,6 +45,8 @@ def read(text: str, *, constants: bool = False) -> Any:
     """
     if len(text) > CHARACTERS_MAX:
         return BROKEN
+    if text.count("[") + text.count("{") > NESTING_MAX and nesting(text) > NESTING_MAX:
+        return BROKEN
     body = text.lstrip(" \t\r\n")
     for form in (body, requoted(body) if "'" in body else None):
         if form is None:
@@ -52,6 +56,21 @@ def read(text: str, *, constants: bool = False) -> Any:
         except (ValueError, RecursionError):
             continue
     return BROKEN
+
+
+STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def nesting(text: str) -> int:
+    """How deep brackets nest, those in strings aside."""
+    depth = deepest = 0
+    for match in STRING_OR_BRACKET.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match[0] in "]}":
+            depth -= 1
+    return deepest
 
 
 def requoted(text: str) -> str:

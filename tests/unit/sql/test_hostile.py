@@ -65,6 +65,22 @@ def test_texts_beyond_a_bound_are_not_matched() -> None:
         matches.evaluate((1, "a" * (1 << 21), None))
 
 
+HOSTILE_JSON = ["[" * 100_000, '{"a":' * 900 + "1" + "}" * 900, '{"a":[' + "[],[" * 50_000, '"' + "\\" * 99_999]
+
+
+@pytest.mark.parametrize("text", HOSTILE_JSON, ids=["brackets", "nested", "open", "backslashes"])
+def test_hostile_json_is_null_quickly(text: str) -> None:
+    started = time.process_time()
+    assert expression("get_json_object(s, '$')", INPUTS).evaluate((1, text, None)) is None
+    assert expression("from_json(s, 'a ARRAY<STRING>')", INPUTS).evaluate((1, text, None)) == {"a": None}
+    assert time.process_time() - started < REFUSAL_CPU_SECONDS
+
+
+def test_patterns_from_columns_are_short() -> None:
+    with pytest.raises(DerivationFailed, match="256"):
+        expression("'x' rlike s", INPUTS).evaluate((1, "a" * 300, None))
+
+
 def test_errors_quote_no_value() -> None:
     failing = expression("element_at(split(s, ','), i)", INPUTS)
     with pytest.raises(KVError) as raised:
