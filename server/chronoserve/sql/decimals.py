@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, InvalidOperation
 
-from chronoserve.model.types import INT, LONG
 from chronoserve.sql.types import DecimalType
 
 EXACT = Context(prec=100, rounding=ROUND_HALF_UP, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -38,16 +37,9 @@ def java_text(number: Decimal) -> str:
     assert isinstance(exponent, int)
     if exponent + len(digits) - 1 >= -6:
         return plain(number)
-    return str(number).replace("E-", "E-")
+    return str(number)
 
 
 def of_double(number: float) -> Decimal:
     """The decimal that a double's text says."""
     return Decimal(repr(number))
-
-
-def to_long(number: Decimal) -> int:
-    return int(number)
-
-
-INTEGRALS = {INT: 10, LONG: 20}

@@ -7,7 +7,7 @@ from typing import Any
 
 from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import BOOLEAN, DATE, DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, DataType, ListType, MapType
-from chronoserve.sql.access import map_getter
+from chronoserve.sql.access import element, map_getter
 from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import common, tightest
 from chronoserve.sql.datetimes import MICROS_PER_DAY
@@ -195,8 +195,6 @@ def item_at(values: list[Any], index: int) -> Any:
 
 
 def get(name: str, arguments: list[Node]) -> Node:
-    from chronoserve.sql.access import element  # noqa: PLC0415 - one use
-
     return element(accept(name, arguments[0], LIST), arguments[1])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import BINARY, INT, LONG, STRING
+from chronoserve.sql.functions_conditional import decode_pairs
 from chronoserve.sql.nodes import Node, constant, strict
 from chronoserve.sql.registry import Function, accept, accept_all, alias, constant_of, simple, special
 from chronoserve.sql.types import is_numeric
@@ -52,8 +53,6 @@ def decoded(data: bytes, name: str) -> str:
 
 def decode(name: str, arguments: list[Node]) -> Node:
     """Of binary and charset; with more arguments, a chain of comparisons."""
-    from chronoserve.sql.functions_conditional import decode_pairs  # noqa: PLC0415 - the other form only
-
     if len(arguments) > 2:
         return decode_pairs(name, arguments)
     return strict(name, STRING, decoded, *accept_all(name, arguments, (BINARY, STRING)))

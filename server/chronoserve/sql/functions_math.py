@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
-from chronoserve.model.errors import InvalidRequest
+from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import BYTE, DOUBLE, FLOAT, INT, LONG, SHORT, STRING, DataType
 from chronoserve.sql import fdlibm, java_math
 from chronoserve.sql.casts import BITS, WRAPS, cast
@@ -268,8 +268,6 @@ def get_bit(name: str, arguments: list[Node]) -> Node:
     bits = BITS.get(node.type, 64)
 
     def run(value: int, at: int) -> int:
-        from chronoserve.model.errors import DerivationFailed  # noqa: PLC0415 - one use
-
         if not 0 <= at < bits:
             raise DerivationFailed(f"{name}: the position is from 0 to {bits - 1}")
         return bit_get(value, at)

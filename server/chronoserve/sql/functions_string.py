@@ -10,7 +10,7 @@ from chronoserve.model.errors import DerivationFailed
 from chronoserve.model.types import BINARY, BOOLEAN, INT, STRING, ListType
 from chronoserve.sql.casts import cast
 from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, lenient, strict
-from chronoserve.sql.registry import EXACT_STRING, TEXT_OR_BYTES, Function, accept, accept_all, alias, refusal, simple, special
+from chronoserve.sql.registry import EXACT_STRING, TEXT_OR_BYTES, Function, accept, accept_all, alias, alike, refusal, simple, special
 from chronoserve.sql.types import NULL
 
 LENGTH_MAX = 1 << 24
@@ -119,10 +119,6 @@ def both_trimmed(name: str, arguments: list[Node]) -> Node:
     return trimmed("trim")(name, list(reversed(arguments)))
 
 
-def side_trimmed(side: str) -> Callable[[str, list[Node]], Node]:
-    return trimmed(side)
-
-
 def padded(*, before: bool) -> Callable[[str, list[Node]], Node]:
     def pad(text: Any, length: int, filling: Any) -> Any:
         check_length(length)
@@ -179,8 +175,6 @@ def concat(name: str, arguments: list[Node]) -> Node:
 
 
 def concat_lists(name: str, arguments: list[Node]) -> Node:
-    from chronoserve.sql.registry import alike  # noqa: PLC0415 - the other branch needs none
-
     if any(node.type == NULL for node in arguments):
         raise refusal(name, "arrays", next(node for node in arguments if node.type == NULL))
     nodes = alike(name, arguments)

@@ -1,6 +1,5 @@
 """Casts of intervals, to and from text and numbers."""
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -9,8 +8,6 @@ from chronoserve.model.types import STRING, DataType
 from chronoserve.sql.datetimes import MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND
 from chronoserve.sql.decimals import fitting
 from chronoserve.sql.types import DAY_TIME_UNITS, YEAR_MONTH_UNITS, DayTimeInterval, DecimalType, YearMonthInterval, is_integral
-
-CLOCK = re.compile(r"([+-]?)(\d+) (\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?")
 
 
 def interval_caster(source: DataType, target: DataType) -> Callable[[Any], Any] | None:

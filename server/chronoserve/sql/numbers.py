@@ -5,7 +5,6 @@ import struct
 from collections.abc import Callable
 
 SINGLE = struct.Struct("<f")
-DOUBLE_BITS = struct.Struct("<d")
 LONG_MIN, LONG_MAX = -(1 << 63), (1 << 63) - 1
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 

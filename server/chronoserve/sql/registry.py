@@ -9,7 +9,7 @@ from chronoserve.model.types import BINARY, DATE, DOUBLE, STRING, TIMESTAMP, Dat
 from chronoserve.sql.casts import cast
 from chronoserve.sql.coercion import common_of, implicit
 from chronoserve.sql.nodes import Constant, LambdaNode, Node, strict
-from chronoserve.sql.types import FUNCTION, NULL, is_integral, is_interval, is_numeric, is_orderable, spark_name
+from chronoserve.sql.types import FUNCTION, NULL, is_integral, is_interval, is_numeric, spark_name
 
 Resolve = Callable[[str, list[Node]], Node]
 
@@ -72,12 +72,10 @@ NUMBER = one_of("a number", is_numeric, DOUBLE)
 NUMBER_OR_INTERVAL = one_of("a number", lambda kind: is_numeric(kind) or is_interval(kind), DOUBLE)
 INTEGRAL = one_of("a whole number", lambda kind: is_integral(kind) or kind == NULL)
 ANY = one_of("a value", lambda kind: kind != FUNCTION)
-ORDERABLE = one_of("a value that has an order", is_orderable)
 LIST = one_of("an array", lambda kind: isinstance(kind, ListType), ListType(NULL))
 MAP = one_of("a map", lambda kind: isinstance(kind, MapType), MapType(NULL, NULL))
 EXACT_STRING, EXACT_DATE, EXACT_TIMESTAMP = exactly(STRING), exactly(DATE), exactly(TIMESTAMP)
 TEXT_OR_BYTES = one_of("a string or binary", lambda kind: kind in (STRING, BINARY), STRING)
-DATE_OR_TIME = one_of("a date or timestamp", lambda kind: kind in (DATE, TIMESTAMP), TIMESTAMP)
 Parameter = DataType | Kind
 
 
