@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from chronoserve import __version__
+from chronoserve.app import logs
 from chronoserve.app.child_server import child_server
 from chronoserve.app.connection import SERVER, Place, Server
 from chronoserve.app.demo import Report, end_on_signals, program_name
@@ -50,6 +51,7 @@ def quickstart(*, store: str | None, directory: Path | None, stay: bool | None, 
     Nothing has to be installed beside chronoserve: uploads are made in this process, and the store is embedded unless
     another one is named. Ends with commands to try.
     """
+    logs.configure("error")
     screen = Screen(json_lines=json_lines)
     stay = screen.terminal if stay is None else stay
     try:

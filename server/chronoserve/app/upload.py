@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chronoserve.app import logs
 from chronoserve.app.terminal import Screen, seconds_text
 from chronoserve.app.upload_meter import UploadMeter
 from chronoserve.model.confs import GroupBy
@@ -63,6 +64,7 @@ def upload(context: click.Context, /, *, json_lines: bool, **given: Any) -> None
     """
     if given["bulk_load"] != bool(given["store"]):
         raise click.UsageError("--bulk-load and --store URL go together")
+    logs.configure("warning")
     screen = Screen(json_lines=json_lines)
     job = UploadJob.of(**{name: given[name] for name in JOB_OPTIONS})
     if given["dry_run"]:
