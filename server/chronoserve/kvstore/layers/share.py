@@ -46,16 +46,16 @@ class Share(Layer):
         if not self._this_tick:
             self._this_tick = distinct  # now the tick's own, and no longer just this call's
             asyncio.get_running_loop().call_soon(self._end_tick)
-        elif self._this_tick.keys().isdisjoint(distinct):
-            self._this_tick.update(distinct)
+        elif common := self._this_tick.keys() & distinct.keys():
+            return await self._shared(requests, distinct, common, asked)
         else:
-            return await self._shared(requests, distinct, deadline)
+            self._this_tick.update(distinct)
         results = await self._ask(wanted, asked)
         if wanted is requests and not asked.waiting:
             return results
         answers = dict(zip(wanted, results, strict=True))
         asked.answered(answers)
-        return list(map(answers.__getitem__, requests))
+        return results if wanted is requests else list(map(answers.__getitem__, requests))
 
     def _end_tick(self) -> None:
         self._this_tick = {}
@@ -67,27 +67,29 @@ class Share(Layer):
             asked.answered(None)
             raise
 
-    async def _shared(self, requests: Sequence[GetRequest], distinct: dict[GetRequest, Asked], deadline: float) -> list[GetResult]:
-        """Ask for what nobody has asked for in this tick, and take the rest from those who have."""
+    async def _shared(
+        self, requests: Sequence[GetRequest], own: dict[GetRequest, Asked], common: set[GetRequest], asked: Asked
+    ) -> list[GetResult]:
+        """Ask for what nobody has asked for in this tick, and take the rest, ``common``, from those who have.
+
+        What costs here is the hash of a request, so each pass over all of them is one in C, and dicts are joined, which takes none.
+        """
         loop = asyncio.get_running_loop()
-        waits: dict[Asked, asyncio.Future[Answers | None]] = {}
-        others: dict[GetRequest, Asked] = {}
-        for request in distinct:
-            theirs = self._this_tick.get(request)
-            if theirs is not None:
-                others[request] = theirs
-                if theirs not in waits:
-                    waits[theirs] = loop.create_future()
-                    theirs.waiting.append(waits[theirs])
-        own = [request for request in distinct if request not in others]
+        wanted_of: dict[Asked, list[GetRequest]] = {}
+        for request in common:
+            wanted_of.setdefault(self._this_tick[request], []).append(request)
+            del own[request]
+        waits: list[asyncio.Future[Answers | None]] = []
+        for theirs in wanted_of:
+            waits.append(loop.create_future())
+            theirs.waiting.append(waits[-1])
         answers: Answers = {}
         if own:
-            asked = distinct[own[0]]
-            self._this_tick.update(dict.fromkeys(own, asked))
-            answers = dict(zip(own, await self._ask(own, asked), strict=True))
+            self._this_tick.update(own)
+            answers = dict(zip(own, await self._ask(list(own), asked), strict=True))
             asked.answered(answers)
-        for theirs, wait in waits.items():
-            answers.update(await self._take(wait, [request for request, whose in others.items() if whose is theirs], deadline))
+        for wait, wanted in zip(waits, wanted_of.values(), strict=True):
+            answers.update(await self._take(wait, wanted, asked.deadline))
         return list(map(answers.__getitem__, requests))
 
     async def _take(self, wait: "asyncio.Future[Answers | None]", wanted: list[GetRequest], deadline: float) -> Answers:
