@@ -177,11 +177,15 @@ impl Transport {
         PyList::new(py, found)
     }
 
-    /// Hand over commands: (kind, id of the call, …), oldest first.
+    /// Hand over commands: (kind, id of the call, …), oldest first. One that cannot be understood ends its call and no other's.
     fn send(&self, commands: &Bound<'_, PyList>) -> PyResult<()> {
         let mut read = Vec::with_capacity(commands.len());
         for command in commands {
-            read.push(command_of(command.cast::<PyTuple>()?)?);
+            let command = command.cast::<PyTuple>()?;
+            read.push(match command_of(command) {
+                Ok(command) => command,
+                Err(wrong) => self.spoilt(command.get_borrowed_item(1)?.extract()?, &wrong),
+            });
         }
         self.bridge.send(&mut read);
         Ok(())
@@ -201,6 +205,13 @@ impl Transport {
 }
 
 impl Transport {
+    /// The end of a call whose handler has answered what cannot be sent.
+    fn spoilt(&self, id: u64, wrong: &PyErr) -> Command {
+        self.bridge.push(Event::Log { level: Level::Error, text: "an answer cannot be sent", reason: wrong.to_string() });
+        self.bridge.signal();
+        Command::Finish { id, status: Status::new(grpc::INTERNAL, "the server failed; its log has the details") }
+    }
+
     /// Calls that have come and gone before anybody looked cost the loop nothing.
     fn forget_cancelled(&self, events: &mut Vec<Event>) {
         let cancelled: HashSet<u64> =
@@ -244,7 +255,13 @@ fn event_object<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTup
 fn command_of(command: &Bound<'_, PyTuple>) -> PyResult<Command> {
     let kind: u8 = command.get_borrowed_item(0)?.extract()?;
     let id = || -> PyResult<u64> { command.get_borrowed_item(1)?.extract() };
-    let frame = || -> PyResult<_> { Ok(grpc::frame(command.get_borrowed_item(2)?.extract::<&[u8]>()?)) };
+    let frame = || -> PyResult<_> {
+        let message = command.get_borrowed_item(2)?;
+        let message = message.cast::<PyBytes>()?;
+        let message = message.as_bytes();
+        u32::try_from(message.len()).map_err(|_| PyValueError::new_err("a message has 4 GiB or more"))?;
+        Ok(grpc::frame(message))
+    };
     Ok(match kind {
         REPLY => Command::Reply { id: id()?, frame: frame()? },
         WRITE => Command::Write { id: id()?, frame: frame()? },

@@ -94,6 +94,7 @@ class NativePort:
         self._idle = asyncio.Event()
         self._ended = asyncio.Event()
         self._broken = False
+        self._serves = False
         self._listening = Listening(reuse_port=transport.reuse_port)
         self._transport: NativeTransport
         self._loop: asyncio.AbstractEventLoop
@@ -116,6 +117,7 @@ class NativePort:
         self._listening.bind(self._options.listen)
         self._transport.start(self._listening.give_away())
         self._loop.add_reader(self._transport.fileno(), self._arrived)
+        self._serves = True
         return self._listening.addresses
 
     def _open(self) -> NativeTransport:
@@ -200,6 +202,8 @@ class NativePort:
     # ending
 
     async def drain(self, seconds: float) -> bool:
+        if not self._serves:
+            return True  # it could not listen
         end = self._loop.time() + seconds
         await self._say_goodbye()
         drained = await self._calls_end(end)

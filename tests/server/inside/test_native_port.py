@@ -114,6 +114,21 @@ async def test_a_handler_s_defect_is_unknown_in_general_terms() -> None:
     assert [each["error"] for each in said if each["event"] == "a handler failed"] == ["ZeroDivisionError"]
 
 
+async def test_an_answer_that_cannot_be_sent_ends_its_own_call_only() -> None:
+    async def answer(data: bytes, context: Any) -> Any:
+        if data == b"metadata":
+            context.set_trailing_metadata((("no name", "x"),))
+        return None if data == b"nothing" else data
+
+    with capture_logs() as said:
+        async with served(Answer=grpc.unary_unary_rpc_method_handler(answer)) as (_, method):
+            call = method("unary_unary", "Answer")
+            asked = [b"good", b"metadata", b"nothing", b"good"] * 5
+            outcomes = await asyncio.gather(*(outcome(call(data, timeout=SECONDS)) for data in asked))
+    assert [code for code, _ in outcomes] == ["OK", "INTERNAL", "INTERNAL", "OK"] * 5
+    assert [each["log_level"] for each in said if each["event"] == "an answer cannot be sent"] == ["error"] * 10
+
+
 async def test_a_client_that_goes_away_cancels_its_handler() -> None:
     ended = asyncio.Event()
     begun = asyncio.Event()
