@@ -41,7 +41,7 @@ def dags(
     env: str = "production",
     command: str = "chronoserve",
     warehouse: str | None = None,
-    server: str | None = None,
+    store: str | None = None,
     concurrency: Concurrency = CONCURRENCY,
     sense: Sense | None = None,
     load: Load | None = None,
@@ -49,7 +49,7 @@ def dags(
     """Every DAG of a configuration repository, by its id: put them into a DAG file's globals.
 
     ``command``: how a worker calls chronoserve. ``warehouse``: URL that partitions are looked for and uploads are read in.
-    ``server``: whose store uploads are loaded into. ``sense`` and ``load`` replace how a partition is waited for and how an
+    ``store``: URL of the store that uploads are loaded into. ``sense`` and ``load`` replace how a partition is waited for and how an
     upload is loaded: by a metastore's own sensor, or a job on the cluster.
 
     Raises:
@@ -57,7 +57,7 @@ def dags(
     """
     root = Path(repository)
     teams = teams_file.load(root / "teams.json")
-    shell = _Shell(command, root, env, warehouse, server)
+    shell = _Shell(command, root, env, warehouse, store)
     builder = _Builder(teams, shell, sense or shell.sensor, load or shell.loader)
     return {name: builder.dag(each) for name, each in plan(root, teams, concurrency).items()}
 
@@ -65,16 +65,19 @@ def dags(
 class _Shell:
     """Operators that call the command line."""
 
-    def __init__(self, command: str, root: Path, env: str, warehouse: str | None, server: str | None) -> None:
+    def __init__(self, command: str, root: Path, env: str, warehouse: str | None, store: str | None) -> None:
         self._command = command
         self._root = root
         self._env = env
         self._warehouse = ("--warehouse", warehouse) if warehouse else ()
-        self._server = ("--server", server) if server else ()
+        self._store = ("--store", store) if store else ()
+        self._settings = {"CHRONOSERVE_WAREHOUSE": warehouse} if warehouse else {}
+        """For uploads without a jar."""
 
     def job(self, job: Job, dag: DAG) -> BashOperator:
         words = ("run", "--repo", str(self._root), "--env", self._env, "--mode", job.mode, "--conf", str(job.conf), *job.arguments)
-        return BashOperator(task_id=job.task_id, bash_command=self._line(*words, "--ds", "{{ ds }}"), dag=dag, append_env=True)
+        line = self._line(*words, "--ds", "{{ ds }}")
+        return BashOperator(task_id=job.task_id, bash_command=line, env=self._settings, dag=dag, append_env=True)
 
     def sensor(self, wait: Wait, dag: DAG, team: Team) -> BashSensor:
         words = ("partition", wait.spec, *(("--end", wait.end, "--ds", "{{ ds }}") if wait.end else ()), *self._warehouse)
@@ -89,7 +92,7 @@ class _Shell:
         )
 
     def loader(self, job: Job, dag: DAG, team: Team) -> BashOperator:
-        words = ("load", "--conf", str(job.conf), "--partition", "{{ ds }}", *self._warehouse, *self._server)
+        words = ("load", "--conf", str(job.conf), "--partition", "{{ ds }}", *self._warehouse, *self._store)
         return BashOperator(task_id=f"kv_upload__{job.name}", bash_command=self._line(*words), dag=dag, append_env=True)
 
     def _line(self, *words: str) -> str:

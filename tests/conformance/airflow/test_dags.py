@@ -18,7 +18,7 @@ from tests.recordings import GOLDEN
 
 DAG_FILE = """from chronoserve.airflow import dags
 
-globals().update(dags(repository={repository!r}, warehouse="/lake", server="127.0.0.1:50051"))
+globals().update(dags(repository={repository!r}, warehouse="/lake", store="redis://127.0.0.1"))
 """
 
 
