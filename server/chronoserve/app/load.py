@@ -5,7 +5,7 @@ import hashlib
 import json
 import random
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,19 @@ from typing import Any
 
 import click
 
+from chronoserve.app import load_online
 from chronoserve.app.bulk_meter import BulkMeter
 from chronoserve.app.compose import Composed, clock, compose
 from chronoserve.app.settings import load as settings_of
 from chronoserve.app.terminal import Screen
+from chronoserve.ingest.source import Row
 from chronoserve.ingest.upload_table import UploadTable, dataset_of
-from chronoserve.model import naming, values
-from chronoserve.model.errors import FailedPrecondition, InvalidRequest, KVError
+from chronoserve.model import naming
+from chronoserve.model.errors import InvalidRequest, KVError
 from chronoserve.model.partitions import PartitionSpec
 from chronoserve.service.bulk import BulkLoader, Load, Progress
 from chronoserve_client import BulkProgress, BulkResult
 
-READ_SECONDS = 10.0
-READ_KEYS = 1_000
 SAMPLE_SEED = 8461
 CHECKPOINTS = ".chronoserve-loads"
 
@@ -151,7 +151,7 @@ class _Run:
     async def _load(self, composed: Composed, wanted: Wanted, *, alone: bool) -> bool:
         """Whether no row was refused. A checkpoint of rows that are no longer there is worth nothing: the load begins anew."""
         checkpoint = Checkpoint.of(self._given["checkpoints"], self._given["store"], wanted)
-        await _created(composed, wanted.dataset)
+        await composed.gateway.create(wanted.dataset, None, 0, deadline=load_online.deadline())
         try:
             progress = await self._continued(composed, wanted, checkpoint, alone=alone)
         except InvalidRequest as stale:
@@ -183,53 +183,24 @@ class _Run:
         return progress
 
     async def _expect_newer(self, composed: Composed, wanted: Wanted) -> None:
-        """Raises FailedPrecondition where what is online is newer than the upload, unless that was asked for."""
-        if self._given["force"]:
-            return
-        (found,) = await _read(composed, wanted.dataset, [naming.SERVING_INFO_KEY])
-        online = values.latest(found) if isinstance(found, bytes) else None
-        if online is not None and online.millis > self._spec.end_millis(wanted.partition):
-            raise FailedPrecondition(f"{wanted.dataset} has a newer upload than {wanted.partition}; --force loads it all the same")
+        if not self._given["force"]:
+            end = self._spec.end_millis(wanted.partition)
+            await load_online.expect_newer(composed.gateway, wanted.dataset, wanted.partition, end)
 
     async def _verify(self, composed: Composed, wanted: Wanted) -> None:
-        """Read keys back. Raises FailedPrecondition where one lacks what was written: something else writes or removes there."""
+        """Read keys back. Raises FailedPrecondition where one lacks what was written."""
         rows = await asyncio.to_thread(_sample, self._source(wanted), self._given["samples"])
         end = self._spec.end_millis(wanted.partition)
-        found = await _read(composed, wanted.dataset, [key for key, _, _ in rows]) if rows else []
-        for (_, value, ts), answer in zip(rows, found, strict=True):
-            newest = values.latest(answer) if isinstance(answer, bytes) else None
-            millis = end if ts is None else ts
-            if newest is None or newest.millis < millis or (newest.millis == millis and newest.bytes != value):
-                raise FailedPrecondition(f"{wanted.dataset} does not hold what was written; does another job load or delete there?")
-        self._screen.note(f"{wanted.dataset}: {len(rows)} keys read back and equal")
+        count = await load_online.expect_written(composed.gateway, wanted.dataset, rows, end)
+        self._screen.note(f"{wanted.dataset}: {count} keys read back and equal")
 
 
-async def _created(composed: Composed, dataset: str) -> None:
-    await composed.gateway.create(dataset, None, 0, deadline=asyncio.get_running_loop().time() + READ_SECONDS)
-
-
-async def _read(composed: Composed, dataset: str, keys: Sequence[bytes]) -> list[bytes | KVError]:
-    """What is online for each key, in as many calls as it takes."""
-    found: list[bytes | KVError] = []
-    for at in range(0, len(keys), READ_KEYS):
-        deadline = asyncio.get_running_loop().time() + READ_SECONDS
-        found += await composed.gateway.multi_get([_Get(dataset, key) for key in keys[at : at + READ_KEYS]], deadline=deadline)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Get:
-    dataset: str
-    key_bytes: bytes
-    after_ts_millis: int = 0
-
-
-def _sample(source: UploadTable, count: int) -> list[tuple[bytes, bytes, int | None]]:
+def _sample(source: UploadTable, count: int) -> list[Row]:
     """So many rows, each as likely as any other; the last of a key's rows stands for it."""
     if not count:
         return []
     chooser = random.Random(SAMPLE_SEED)  # noqa: S311 - a sample, no secret
-    kept: dict[bytes, tuple[bytes, bytes, int | None]] = {}
+    kept: dict[bytes, Row] = {}
     for rows in source.batches(0):
         for row in rows:
             if row.key in kept or len(kept) < count:

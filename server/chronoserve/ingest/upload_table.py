@@ -5,7 +5,7 @@ nothing. The serving-info row comes last: until it is written, readers go on wit
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,10 @@ class UploadTable:
             infos += found.filter(_equals_info(keys)).to_pylist() if data.num_rows < batch.num_rows else []
             if data.column(VALUE).null_count:
                 raise CorruptValue(f"{self._place} has a row without {VALUE}: upload it again")
+        return self.judged(rows, without_key, infos)
+
+    def judged(self, rows: int, without_key: int, infos: Sequence[bytes | None]) -> Judged:
+        """What is to be thought of so many rows, and of the values of those that are serving infos. Raises as ``judge`` does."""
         if not rows:
             raise FailedPrecondition(f"{self._place} has no rows; has its upload run for that day?")
         if self.carries_time:

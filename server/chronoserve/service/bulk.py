@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from chronoserve.ingest.source import SUFFIXES, Source, open_source
+from chronoserve.ingest.source import SUFFIXES, Rows, Source, open_source
 from chronoserve.ingest.upload_table import UploadTable
 from chronoserve.kvstore.port import PutRequest
 from chronoserve.kvstore.registry import Clock
@@ -162,24 +162,49 @@ class BulkLoader:
         source, identity, rows_total = await asyncio.to_thread(self._open, load)
         first = Position.begin(load, identity, self._partitions.end_millis(load.partition) if load.partition else self._clock())
         progress = Progress(rows=first.row, rows_total=rows_total, resume_token=load.resume_token)
-        pace = Pace(load.rows_a_second_max)
-        async with Writes(self._write) as writes, aclosing(read_ahead(self._batches(source, dataset, first, pace))) as batches:
-            async for batch in batches:
-                while writes.must_wait(batch):
-                    yield progress.advanced(first, *await writes.oldest(), seconds=loop.time() - began)
-                await pace.wait(len(batch))
-                writes.begin(batch)
-            while writes:
-                yield progress.advanced(first, *await writes.oldest(), seconds=loop.time() - began)
+        written = self._written(source.batches(first.row), dataset, first.default_millis, Pace(load.rows_a_second_max))
+        async with aclosing(written) as batches:
+            async for batch, refused in batches:
+                yield progress.advanced(first, batch, refused, seconds=loop.time() - began)
         progress.done = True
         yield progress
 
-    def _batches(self, source: Source, dataset: Dataset, first: Position, pace: Pace) -> Iterator[Batch]:
-        """The rows from where the load begins, complete, no more in a batch than a call may have. Blocking."""
+    async def write(self, rows: Iterator[Rows], dataset_name: str, default_millis: int, caller: Caller | None = None) -> Progress:
+        """Rows that come from elsewhere, as a part of a table that other processes load the rest of: all of them, or an error.
+
+        Raises:
+            UnknownDataset, PermissionDenied: nothing was written.
+            KVError: a batch could not be written; write all of them again.
+        """
+        dataset = await self._gateway.authorize(
+            dataset_name, Verb.ADMIN, deadline=asyncio.get_running_loop().time() + BATCH_SECONDS, caller=caller
+        )
+        progress, first = Progress(), Position("", 0, default_millis)
+        async with aclosing(self._written(rows, dataset, default_millis, Pace(0.0))) as batches:
+            async for batch, refused in batches:
+                progress.advanced(first, batch, refused, seconds=0.0)
+        progress.done = True
+        return progress
+
+    async def _written(
+        self, source: Iterator[Rows], dataset: Dataset, default_millis: int, pace: Pace
+    ) -> AsyncGenerator[tuple[Batch, list[KVError]]]:
+        """Each batch when it is written, in their order, with the errors of its rows."""
+        async with Writes(self._write) as writes, aclosing(read_ahead(self._batches(source, dataset, default_millis, pace))) as batches:
+            async for batch in batches:
+                while writes.must_wait(batch):
+                    yield await writes.oldest()
+                await pace.wait(len(batch))
+                writes.begin(batch)
+            while writes:
+                yield await writes.oldest()
+
+    def _batches(self, source: Iterator[Rows], dataset: Dataset, default_millis: int, pace: Pace) -> Iterator[Batch]:
+        """The rows, complete, no more in a batch than a call may have. Blocking."""
         capability = self._gateway.router.owner(dataset).capability
-        completion = Completion(dataset, capability, self._gateway.limits, default_millis=first.default_millis, now=self._clock)
+        completion = Completion(dataset, capability, self._gateway.limits, default_millis=default_millis, now=self._clock)
         size = min(self._gateway.limits.keys_per_call_max, pace.rows_max)
-        for rows in source.batches(first.row):
+        for rows in source:
             for at in range(0, len(rows), size):
                 yield completion.batch(rows.part(at, at + size))
 
