@@ -73,7 +73,7 @@ def values(column: pa.Array, known: DataType) -> list[Any]:
         case types.DATE:
             return column.cast(pa.int32()).to_pylist()  # type: ignore[no-any-return]
         case types.TIMESTAMP:
-            return column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_pylist()  # type: ignore[no-any-return]
+            return column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()).to_pylist()  # type: ignore[no-any-return]
         case types.LONG | types.INT | types.DOUBLE | types.FLOAT if not column.null_count:
             return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
         case _:

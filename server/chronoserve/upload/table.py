@@ -4,9 +4,11 @@ Readers see the upload that was there before, or the new one: Parquet by the ren
 own commits.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -20,6 +22,9 @@ from chronoserve.warehouse.port import line_of, naming, needs
 
 FILE = "part-00000.zstd.parquet"
 """The one file of an upload: its name stays, so that a rename replaces it."""
+WRITING = ".writing"
+"""How a file ends that is not whole yet; its name begins with ``_``, so that no reader takes it for data."""
+DAY_NANOS = 86_400 * 10**9
 ROW_GROUP_ROWS = 65_536
 
 
@@ -45,9 +50,10 @@ class ParquetTarget:
     def replace(self, rows: Iterable[pa.RecordBatch]) -> int:
         with naming(self.table, "writing its folder"):
             self.filesystem.create_dir(self.folder, recursive=True)
-        fresh = f"{self.folder}/_{uuid4().hex}.writing"
+        fresh = f"{self.folder}/_{uuid4().hex}{WRITING}"
         try:
             count = self._write(fresh, rows)
+            self._sweep(fresh)
             self._publish(fresh)
         except BaseException:
             with suppress(OSError):
@@ -82,9 +88,20 @@ class ParquetTarget:
                 for group in _grouped(rows):
                     writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                     count += group.num_rows
+            if isinstance(self.filesystem, fs.LocalFileSystem):
+                with Path(path).open("rb") as written:
+                    os.fsync(written.fileno())  # a rename must not outlive what it names
         except OSError as failed:
             raise FailedPrecondition(f"{self.table} cannot be written: {line_of(failed)}") from failed
         return count
+
+    def _sweep(self, fresh: str) -> None:
+        """What uploads left that were killed a day before ``fresh`` was written, or earlier."""
+        with naming(self.table, "looking for what killed uploads have left"):
+            now = self.filesystem.get_file_info(fresh).mtime_ns
+            for each in self.filesystem.get_file_info(fs.FileSelector(self.folder)):
+                if each.path.endswith(WRITING) and now is not None and each.mtime_ns is not None and each.mtime_ns < now - DAY_NANOS:
+                    self.filesystem.delete_file(each.path)
 
     def _publish(self, fresh: str) -> None:
         """The new file under the table's name for it. Files of another writer make place for it: the folder is exchanged whole."""

@@ -1,6 +1,7 @@
 """Upload tables: what is in them, and that readers see the old one or the new one."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,17 @@ def test_files_of_another_writer_make_place(shop: Path, tmp_path: Path) -> None:
     target.replace(batches(shop))
     assert sum(batch.num_rows for batch in table(str(tmp_path / "made")).read()) == 501
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_what_killed_uploads_left_goes_after_a_day(shop: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "out.db" / "team_gb_v1_upload"
+    folder.mkdir(parents=True)
+    old, new = folder / "_1.writing", folder / "_2.writing"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    ParquetTarget(TABLE, fs.LocalFileSystem(), str(folder)).replace(batches(shop))
+    assert {path.name for path in folder.iterdir()} == {"_2.writing", "part-00000.zstd.parquet"}
 
 
 def test_readers_meet_no_half_written_file(shop: Path, tmp_path: Path) -> None:

@@ -129,6 +129,15 @@ def test_the_run_s_day_stands_where_it_is_asked_for(shop: Path) -> None:
     assert {tuple(row.values) for row in rows(shop, text)} == {(DS,)}
 
 
+def test_timestamps_of_any_unit_make_times(tmp_path: Path) -> None:
+    for unit in ("ns", "us", "ms"):
+        schema = pa.schema([("user", pa.string()), ("vl", pa.int64()), ("at", pa.timestamp(unit, "UTC"))])
+        moment = pa.scalar(millis(DS, 5) + 1, pa.timestamp("ms", "UTC")).cast(pa.timestamp(unit, "UTC"))
+        write(tmp_path, f"shop.events_{unit}", {DS: [{"user": "a", "vl": 3, "at": moment.as_py()}]}, schema)
+        text = conf(events(f"shop.events_{unit}", timeColumn="unix_millis(at)"), aggregations=[{"inputColumn": "ts", "operation": LAST}])
+        assert outputs(tmp_path, text) == {("a",): (millis(DS, 5) + 1,)}
+
+
 def test_last_is_the_newest_whatever_the_order_of_rows(tmp_path: Path) -> None:
     found = [event("a", value, millis(DS, hour)) for value, hour in ((1, 3), (2, 9), (3, 5))]
     write(tmp_path, "shop.events", {DS: found}, EVENTS)
