@@ -125,7 +125,7 @@ class _Run:
         return (Wanted(table=table, dataset=dataset or dataset_of(table), partition=partition) for table in tables)
 
     def _source(self, wanted: Wanted) -> UploadTable:
-        return UploadTable(self._warehouse.table(wanted.table), dataset=wanted.dataset, partition=wanted.partition, spec=self._spec)
+        return UploadTable.of(self._warehouse, wanted.table, dataset=wanted.dataset, partition=wanted.partition, spec=self._spec)
 
     def _judge(self, wanted: Wanted) -> bool:
         try:

@@ -14,7 +14,7 @@ from chronoserve.model import naming
 from chronoserve.model.errors import CorruptValue, FailedPrecondition
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.model.partitions import PartitionSpec
-from chronoserve.warehouse.port import Condition, Table
+from chronoserve.warehouse.port import Condition, Table, Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,6 +60,14 @@ class UploadTable:
         self._batch_end = spec.shift(partition, 1)
         self._conditions = (Condition(spec.column, "==", partition),)
         self._judged: Judged | None = None
+
+    @classmethod
+    def of(cls, warehouse: Warehouse, name: str, *, dataset: str, partition: str, spec: PartitionSpec) -> "UploadTable":
+        """The table of that name. Raises FailedPrecondition where the warehouse has none, or none that can be opened."""
+        try:
+            return cls(warehouse.table(name), dataset=dataset, partition=partition, spec=spec)
+        except (FailedPrecondition, CorruptValue) as refused:
+            raise _of_partition(refused, name, partition) from refused
 
     @property
     def carries_time(self) -> bool:
@@ -127,12 +135,18 @@ class UploadTable:
     def _read(self) -> Iterator["pa.RecordBatch"]:
         """The partition's batches. Raises FailedPrecondition where a column is of another type than Chronon's uploads have."""
         kinds = {KEY: BINARY, VALUE: BINARY, **({TIME: INTEGER} if self.carries_time else {})}
-        for batch in self._table.read(list(kinds), self._conditions):
+        for batch in self._batches(list(kinds)):
             for name, kind in kinds.items():
                 found = str(batch.schema.field(name).type)
                 if found not in kind:
                     raise FailedPrecondition(f"{self._place}: its column {name} is {found} and must be {kind[0]}: upload it again")
             yield batch
+
+    def _batches(self, columns: list[str]) -> Iterator["pa.RecordBatch"]:
+        try:
+            yield from self._table.read(columns, self._conditions)
+        except (FailedPrecondition, CorruptValue) as refused:
+            raise _of_partition(refused, self._table.name, self._partition) from refused
 
     def _expect_own(self, info: bytes | None) -> None:
         """Raises where the serving info is not of this dataset and day."""
@@ -149,6 +163,11 @@ class UploadTable:
     @property
     def _place(self) -> str:
         return f"{self._table.name}/{self._partition}"
+
+
+def _of_partition(refused: FailedPrecondition | CorruptValue, table: str, partition: str) -> FailedPrecondition | CorruptValue:
+    """An error of a table as one of the partition that could not be loaded from it."""
+    return type(refused)(f"{table}/{partition}: {refused.message.removeprefix(f'{table}: ')}")
 
 
 def _equals_info(keys: "pa.Array") -> "pa.Array":

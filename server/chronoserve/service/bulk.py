@@ -221,8 +221,8 @@ class BulkLoader:
             raise FailedPrecondition(f"{load.source_table} names a table, and this process has no warehouse: configure [warehouse] url")
         if not load.partition:
             raise InvalidRequest("a table is loaded one partition at a time: name the day of the upload", field="partition")
-        table = self._warehouse().table(load.source_table)
-        return UploadTable(table, dataset=load.dataset, partition=load.partition, spec=self._partitions)
+        where, spec = self._warehouse(), self._partitions
+        return UploadTable.of(where, load.source_table, dataset=load.dataset, partition=load.partition, spec=spec)
 
     async def _write(self, puts: Puts) -> list[KVError]:
         """Write one batch; the errors of rows that can never be written.

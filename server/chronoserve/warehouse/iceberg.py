@@ -26,7 +26,7 @@ class IcebergTable:
             raise needs("pyiceberg") from missing
         try:
             return cls(name, StaticTable.from_metadata(location))
-        except (OSError, ValueError, KeyError) as wrong:
+        except Exception as wrong:  # damaged metadata raises whatever the damage leads to
             hint = "a commit may be half written: look at metadata/version-hint.text"
             raise FailedPrecondition(f"{name} is no readable Iceberg table ({line_of(wrong)}); {hint}") from wrong
 
