@@ -63,7 +63,7 @@ class Gather:
 
     def rows(self, ordered: Iterable[pa.RecordBatch]) -> Iterator[Uploaded]:
         """A row for each key of prepared batches that were sorted by ``UploadSchemas.sort_keys``."""
-        for keys, gathered in self._groups(ordered):
+        for keys, gathered in self.groups(ordered):
             value = gathered.value()
             if value is not None:
                 yield Uploaded(self._keys.encode(keys), self._values.encode(value), keys, value)
@@ -75,7 +75,7 @@ class Gather:
             for key, value in zip(keys, self._tuples(batch, self._schemas.selected_type), strict=True):
                 yield Uploaded(self._keys.encode(key), self._values.encode(value), key, value)
 
-    def _groups(self, ordered: Iterable[pa.RecordBatch]) -> Iterator[tuple[Sequence[Any], Gathering]]:
+    def groups(self, ordered: Iterable[pa.RecordBatch]) -> Iterator[tuple[Sequence[Any], Gathering]]:
         """Each key of sorted rows, with what was gathered of it."""
         schemas = self._schemas
         held: tuple[tuple[Any, ...], Sequence[Any], Gathering] | None = None

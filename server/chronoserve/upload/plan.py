@@ -187,11 +187,14 @@ def _newest(query: Query, table: Table, column: str) -> str:
 
 def _first_needed(group_by: GroupBy, day: str, spec: PartitionSpec) -> str | None:
     """The day before ``day`` less the longest window; None where some aggregation has no window."""
+    longest = longest_window(group_by)
+    return None if longest is None else spec.shift(day, (-DAY_MILLIS - longest) // DAY_MILLIS)
+
+
+def longest_window(group_by: GroupBy) -> int | None:
+    """Milliseconds; None where some aggregation has no window."""
     windows = [window for each in group_by.aggregations or () for window in (each.windows if each.windows is not None else (UNBOUNDED,))]
-    if not windows or any(window.unbounded for window in windows):
-        return None
-    start = spec.start_millis(day) - DAY_MILLIS - max(window.millis for window in windows)
-    return spec.shift(day, (start - spec.start_millis(day)) // DAY_MILLIS)
+    return None if not windows or any(window.unbounded for window in windows) else max(window.millis for window in windows)
 
 
 # columns

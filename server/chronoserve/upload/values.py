@@ -44,7 +44,7 @@ def values_of(plan: UploadPlan, inputs: StructType) -> Values:
         entities = EntityPlan(plan.aggregations, inputs)
         return Values(entities.output_type, lambda: _Entity(entities, plan.end))
     daily = DailyPlan(plan.aggregations, inputs)
-    return Values(daily.output_type, lambda: _Daily(daily, plan.end))
+    return Values(daily.output_type, lambda: Days(daily, plan.end))
 
 
 class _Batch:
@@ -60,7 +60,9 @@ class _Batch:
         return self._builder.stored()
 
 
-class _Daily:
+class Days:
+    """The days of a snapshot of events."""
+
     def __init__(self, plan: DailyPlan, end: int) -> None:
         self._snapshot = plan.snapshot(end)
 
@@ -69,6 +71,10 @@ class _Daily:
 
     def value(self) -> Sequence[Any] | None:
         return self._snapshot.outputs()
+
+    def days(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """Each day's start in epoch milliseconds, and its IR as an incremental table has it."""
+        return self._snapshot.days()
 
 
 class _Entity:

@@ -41,7 +41,7 @@ class Kind(enum.Enum):
 LATER: Final = {
     "request": "keys that this way to ask has no words for",
     **dict.fromkeys(("join_backfill", "join_rows"), "point-in-time backfills: the issue on batch"),
-    "incremental_table": "what an incremental upload keeps beside its table: the issue on batch",
+    "incremental_table": "what no upload has kept",
     "upload_row": "rows of no upload",
     "world": "source tables of logs: the issue on consistency",
     **dict.fromkeys(("group_by", "event", "tiling", "spark_put", "stream_error"), "streaming jobs: the issue on streaming"),
@@ -56,6 +56,8 @@ LATER: Final = {
 """By the ``kind`` of records that are not replayed yet: what covers them."""
 
 UPLOADS: Final = "uploads"
+INCREMENTAL: Final = "incremental"
+"""Members of an upload under which what belongs to it is."""
 
 _BY_KIND: Final = {
     "schema": Kind.SCHEMA,
@@ -172,12 +174,15 @@ def parts(records: Iterable[Record]) -> Iterator[World | Single]:
 
 
 def uploads_with_rows(records: Iterable[Record]) -> Iterator[Record]:
-    """The records, those of a k upload's rows gathered under ``uploads`` of the upload before them."""
+    """The records, those of a k upload's rows gathered under ``uploads`` of the upload before them, and its incremental table beside."""
     upload: Record | None = None
     for record in records:
-        row = record.get("kind") == "upload_row" and "world" in record
-        if upload is not None and row:
+        kind = record.get("kind") if "world" in record else None
+        if upload is not None and kind == "upload_row":
             upload[UPLOADS].append(record)
+            continue
+        if upload is not None and kind == "incremental_table":
+            upload[INCREMENTAL] = record
             continue
         if upload is not None:
             yield upload

@@ -8,6 +8,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,10 @@ from chronoserve.aggregate.columns import Column
 from chronoserve.aggregate.parts import HOP_SIZES, Part
 from chronoserve.aggregate.rows import RowAggregator
 from chronoserve.app.replay.codecs import decoder
-from chronoserve.app.replay.compare import ABSENT, Difference, Shape, differences
+from chronoserve.app.replay.compare import ABSENT, Difference, Shape, canonical, differences
 from chronoserve.app.replay.notes import Case, explained
 from chronoserve.app.replay.outcome import Outcome
-from chronoserve.app.replay.recording import UPLOADS, Record
+from chronoserve.app.replay.recording import INCREMENTAL, UPLOADS, Record
 from chronoserve.app.replay.shapes import ir_shape, output_shape
 from chronoserve.app.replay.tables import MemoryWarehouse
 from chronoserve.codec import confs
@@ -28,7 +29,7 @@ from chronoserve.model.confs import Accuracy, Operation
 from chronoserve.model.errors import KVError
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.model.partitions import PartitionSpec
-from chronoserve.model.types import StructType
+from chronoserve.model.types import LONG, StructType
 from chronoserve.upload.build import Upload
 from chronoserve.upload.engine import DuckDB, Engine
 from chronoserve.upload.gather import Uploaded
@@ -39,6 +40,8 @@ from chronoserve.warehouse.port import Warehouse
 
 SKETCHES: Final = frozenset({Operation.APPROX_UNIQUE_COUNT, Operation.APPROX_PERCENTILE, Operation.APPROX_HISTOGRAM_K})
 
+Days = Sequence[tuple[Sequence[Any], int, Sequence[Any]]]
+"""Keys, a day's start, its stored IR."""
 Replayed = tuple[Mapping[str, object], Iterator[Difference]]
 
 
@@ -71,7 +74,29 @@ def replay(record: Record, warehouse: Warehouse) -> Replayed:
     except KVError as refused:
         answers: dict[str, object] = {"error": {"class": refused.reason, "message": refused.message}}
         return answers, iter([] if "error" in record else [Difference("error", ABSENT, answers["error"])])
-    return made.answers(), made.differences(record)
+    return made.answers(), chain(made.differences(record), incremental_differences(record, made.days, made.upload))
+
+
+def incremental_differences(record: Record, days: Days, upload: Upload) -> Iterator[Difference]:
+    """Of the table of daily IRs that an incremental upload has left, where the recording has it."""
+    table = record.get(INCREMENTAL)
+    if table is None:
+        return
+    width = len(upload.key_type.fields)
+    recorded = {canonical(row[: width + 1]): row[width + 1 : -1] for row in table["rows"]}
+    base = RowAggregator(parts.base(upload.plan.aggregations), upload.selected_type)
+    ours = {canonical([*_tagged(keys, upload.key_type), tag(day, LONG)]): stored for keys, day, stored in days}
+    for place in dict.fromkeys((*recorded, *ours)):
+        expected, got = recorded.get(place), ours.get(place)
+        if expected is None or got is None:
+            yield Difference(f"daily[{place}]", ABSENT if expected is None else expected, ABSENT if got is None else list(map(str, got)))
+            continue
+        for part, column, one, other in zip(base.parts, base.columns, expected, got, strict=True):
+            yield from differences(one, tag(other, column.ir_type), f"daily[{place}].{part.output_name}", ir_shape(part.operation))
+
+
+def _tagged(row: Sequence[Any], of: StructType) -> list[object]:
+    return [tag(value, field.type) for value, field in zip(row, of.fields, strict=True)]
 
 
 def compared(record: Record, warehouse: Warehouse, rows: Mapping[str, Sequence[str]]) -> Iterator[Difference]:
@@ -91,13 +116,15 @@ class _Made:
     upload: Upload
     rows: Sequence[Uploaded]
     serving_info: str
+    days: Days = ()
 
     @classmethod
     def of(cls, record: Record, warehouse: Warehouse, engine: Engine) -> "_Made":
         upload = Upload(planned(confs.group_by(record["conf_json"]), record["end_ds"], warehouse, PartitionSpec()))
         info = serving_info(upload, record["conf_json"], warehouse)
         upload.prepare()
-        return cls(upload, list(upload.rows(engine)), info)
+        days = list(upload.days(engine)) if INCREMENTAL in record else []
+        return cls(upload, list(upload.rows(engine)), info, days)
 
     def answers(self) -> dict[str, object]:
         rows = [{"key_bytes": row.key_bytes.hex(), "value_bytes": row.value_bytes.hex()} for row in self.rows]
