@@ -54,6 +54,18 @@ async def test_calls_of_one_tick_ask_each_key_once() -> None:
 
 
 @in_virtual_time
+async def test_a_few_keys_of_a_large_call_are_asked_again() -> None:
+    """To take one of many keys from another call costs more than to read it twice; what is a fair part of a call is taken."""
+    bench = Bench()
+    many = [b"%d" % n for n in range(40)]
+    calls = [bench.start(b"3"), bench.start(*many), bench.start(*many[5:15]), bench.start(*many[35:], b"x")]
+    await bench.asked([b"3"], many, [b"x"])
+    for batch in bench.store.reads:
+        batch.answer()
+    assert await asyncio.gather(*calls) == [expected(b"3"), expected(*many), expected(*many[5:15]), expected(*many[35:], b"x")]
+
+
+@in_virtual_time
 async def test_a_later_tick_never_joins() -> None:
     bench = Bench()
     before = bench.start(b"a")

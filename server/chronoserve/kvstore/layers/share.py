@@ -1,9 +1,9 @@
-"""Each distinct key is read once, for stores that send together what is handed to them in one tick of the loop.
+"""No key is read twice for one call, hardly one twice in a tick: for stores that send together what one tick of the loop brings.
 
 Such a store (``Capability.pipelined``) gains nothing from merging the batches of several callers, and merging costs a
 task and a timer for each. So every call goes to the store as it is, without its duplicates; only a key that another call
-has handed over *in this very tick* is not asked again but taken from that call's answer. What was handed over earlier may
-have left already, and is never joined (docs/decisions/0004-single-flight.md).
+has handed over *in this very tick* is not asked again but taken from that call's answer, unless it is one of few in a large
+call. What was handed over earlier may have left already, and is never joined (docs/decisions/0004-single-flight.md).
 """
 
 import asyncio
@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from chronoserve.kvstore.layers.layer import Layer
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore
 from chronoserve.model.errors import DeadlinePassed, KVError
+
+SHARED_PART_MIN = 8
+"""Keys are taken from other calls where they are more than this part of a call. Sorting answers that come from several calls costs
+twice a hash for every key of the call; to read a few of them again costs less."""
 
 Answers = dict[GetRequest, GetResult]
 
@@ -46,9 +50,10 @@ class Share(Layer):
         if not self._this_tick:
             self._this_tick = distinct  # now the tick's own, and no longer just this call's
             asyncio.get_running_loop().call_soon(self._end_tick)
-        elif common := self._this_tick.keys() & distinct.keys():
-            return await self._shared(requests, distinct, common, asked)
         else:
+            common = self._this_tick.keys() & distinct.keys()
+            if len(common) * SHARED_PART_MIN > len(distinct):
+                return await self._shared(requests, distinct, common, asked)
             self._this_tick.update(distinct)
         results = await self._ask(wanted, asked)
         if wanted is requests and not asked.waiting:
