@@ -19,7 +19,7 @@ from chronoserve.app.compose import Composed, clock, compose
 from chronoserve.app.settings import load as settings_of
 from chronoserve.app.terminal import Screen
 from chronoserve.ingest.source import Row
-from chronoserve.ingest.upload_table import UploadTable, dataset_of
+from chronoserve.ingest.upload_table import UploadTable, dataset_of, kind_of
 from chronoserve.model import naming
 from chronoserve.model.errors import InvalidRequest, KVError
 from chronoserve.model.partitions import PartitionSpec
@@ -151,7 +151,7 @@ class _Run:
     async def _load(self, composed: Composed, wanted: Wanted, *, alone: bool) -> bool:
         """Whether no row was refused. A checkpoint of rows that are no longer there is worth nothing: the load begins anew."""
         checkpoint = Checkpoint.of(self._given["checkpoints"], self._given["store"], wanted)
-        await composed.gateway.create(wanted.dataset, None, 0, deadline=load_online.deadline())
+        await composed.gateway.create(wanted.dataset, kind_of(wanted.dataset), 0, deadline=load_online.deadline())
         try:
             progress = await self._continued(composed, wanted, checkpoint, alone=alone)
         except InvalidRequest as stale:

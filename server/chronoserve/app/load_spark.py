@@ -18,7 +18,7 @@ from chronoserve.app import load_online
 from chronoserve.app.compose import clock, compose
 from chronoserve.app.settings import load as settings_of
 from chronoserve.ingest.source import ROWS_PER_BATCH, Row, Rows
-from chronoserve.ingest.upload_table import KEY, TIME, VALUE, Judged, UploadTable, dataset_of
+from chronoserve.ingest.upload_table import KEY, TIME, VALUE, Judged, UploadTable, dataset_of, kind_of
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model.errors import FailedPrecondition, KVError
 from chronoserve.model.naming import SERVING_INFO_KEY
@@ -163,7 +163,7 @@ class Job:
 
     async def _prepare(self, *, force: bool) -> None:
         async with self._place.opened() as gateway:
-            await gateway.create(self._place.dataset, None, 0, deadline=load_online.deadline())
+            await gateway.create(self._place.dataset, kind_of(self._place.dataset), 0, deadline=load_online.deadline())
             if not force:
                 await load_online.expect_newer(gateway, self._place.dataset, self._partition, self._place.millis)
 

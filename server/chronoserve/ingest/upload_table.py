@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from chronoserve.ingest.source import Rows, from_row
 from chronoserve.model import naming
+from chronoserve.model.dataset import Kind
 from chronoserve.model.errors import CorruptValue, FailedPrecondition
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.model.partitions import PartitionSpec
@@ -38,6 +39,11 @@ def dataset_of(table: str) -> str:
             return dataset
     last = table.rpartition(".")[2]
     return last.removesuffix("_upload").upper() + "_BATCH"
+
+
+def kind_of(dataset: str) -> Kind | None:
+    """The kind that a load makes a dataset of: series of statistics keep the value of every hour; None: as its name implies."""
+    return Kind.TIMED if dataset in {stats for _, stats in STATS_DATASETS} else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class UploadTable:
     @property
     def carries_time(self) -> bool:
         """Whether it is one of statistics: rows have their own times and there is no serving info."""
-        return self._dataset in {dataset for _, dataset in STATS_DATASETS}
+        return kind_of(self._dataset) is Kind.TIMED
 
     def count(self) -> int:
         return self.judge().rows

@@ -165,3 +165,15 @@ def test_what_cannot_be_loaded_says_why(place: Path, words: tuple[str, ...], sai
     answer = run("load", *words, *options(place))
     assert answer.code == 1
     assert said in answer.err
+
+
+def test_every_hour_of_statistics_is_kept(place: Path) -> None:
+    folder = place / "warehouse" / "ns.db" / "team_j_v1_daily_stats_upload"
+    folder.mkdir(parents=True)
+    hours = [BATCH_END - hour * 3_600_000 for hour in range(3)]
+    columns = {"key_bytes": [b"team/j.v1"] * 3, "value_bytes": [b"a", b"b", b"c"], "ts": hours, "ds": [DS] * 3}
+    pq.write_table(pa.table(columns), folder / "part-0.parquet")
+    answer = load(place, tables=("ns.team_j_v1_daily_stats_upload",))
+    assert answer.code == 0, answer.err
+    found = run("kv", "get", "CHRONON_STATS_BATCH", "team/j.v1", "--store", f"lmdb://{place / 'store'}", "--json").objects
+    assert [each["ts"] for each in found[0]["values"]] == sorted(hours)
