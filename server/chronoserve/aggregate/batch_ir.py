@@ -89,7 +89,7 @@ class BatchIrBuilder:
         self._add_collapsed(rows, times)
         for hops_at, (hop, bases) in enumerate(zip(parts.HOP_SIZES, self._plan.bases, strict=True)):
             for windows, columns in bases.items():
-                by_start = self._tails(rows, times, windows, hop)
+                by_start = _tails(rows, times, self._plan.tail_spans(windows, self._batch_end), hop)
                 for start, (own, own_times) in by_start.items():
                     irs = self.hops[hops_at].setdefault(start, [None] * len(self._plan.base.columns))
                     for i in columns:
@@ -109,25 +109,40 @@ class BatchIrBuilder:
         return self._plan.windowed.stored(self.collapsed), hops
 
     def _add_collapsed(self, rows: Sequence[Row], times: Sequence[int]) -> None:
+        end = self._batch_end
         for window, columns in self._plan.collapsed.items():
-            start = self._batch_end - window.millis
-            newest = [i for i, ts in enumerate(times) if start < ts < self._batch_end and ts >= start + parts.TAIL_BUFFER]
-            own, own_times = [rows[i] for i in newest], [times[i] for i in newest]
-            for i in columns:
-                self.collapsed[i] = self._plan.windowed.columns[i].update_all(self.collapsed[i], own, own_times)
+            oldest = end - window.millis + parts.TAIL_BUFFER
+            newest = [i for i, ts in enumerate(times) if oldest <= ts < end] if oldest < end else ()
+            if newest:
+                own, own_times = [rows[i] for i in newest], [times[i] for i in newest]
+                for i in columns:
+                    self.collapsed[i] = self._plan.windowed.columns[i].update_all(self.collapsed[i], own, own_times)
 
-    def _tails(
-        self, rows: Sequence[Row], times: Sequence[int], windows: frozenset[Window], hop: int
-    ) -> dict[int, tuple[list[Row], list[int]]]:
-        """Rows by the start of their hop, each once however many windows have it in their tail."""
-        starts = [self._batch_end - window.millis for window in windows]
-        found: dict[int, tuple[list[Row], list[int]]] = {}
-        for row, ts in zip(rows, times, strict=True):
-            if ts < self._batch_end and any(start < ts < start + parts.TAIL_BUFFER for start in starts):
-                own, own_times = found.setdefault(parts.floor(ts, hop), ([], []))
-                own.append(row)
-                own_times.append(ts)
-        return found
+
+Spans = Sequence[tuple[int, int]]
+"""Stretches of time, apart from each other and ascending: later than the first, earlier than the second."""
+
+
+def _tails(rows: Sequence[Row], times: Sequence[int], spans: Spans, hop: int) -> dict[int, tuple[list[Row], list[int]]]:
+    """Rows by the start of their hop, each once however many windows have it in their tail."""
+    found: dict[int, tuple[list[Row], list[int]]] = {}
+    for i in _within(times, spans):
+        ts = times[i]
+        own, own_times = found.setdefault(ts - ts % hop if ts >= 0 else parts.floor(ts, hop), ([], []))
+        own.append(rows[i])
+        own_times.append(ts)
+    return found
+
+
+def _within(times: Sequence[int], spans: Spans) -> list[int]:
+    """The places of the times that are in one of the spans. This is asked of every row: one and two spans are spelt out."""
+    match spans:
+        case [(start, end)]:
+            return [i for i, ts in enumerate(times) if start < ts < end]
+        case [(start, end), (later, last)]:
+            return [i for i, ts in enumerate(times) if start < ts < end or later < ts < last]
+        case _:
+            return [i for i, ts in enumerate(times) if any(start < ts < end for start, end in spans)]
 
 
 class BatchPlan:
@@ -147,9 +162,29 @@ class BatchPlan:
             windows[parts.HOP_SIZES.index(parts.tail_hop(window))][base].add(window)
         self.bases: list[dict[frozenset[Window], list[int]]] = [_grouped(of_size) for of_size in windows]
         """For each hop size, base columns by the windows that have tails of such hops."""
+        self._spans: dict[tuple[frozenset[Window], int], Spans] = {}
+
+    def tail_spans(self, windows: frozenset[Window], batch_end: int) -> Spans:
+        """The times whose rows go into hops for some of the windows."""
+        spans = self._spans.get((windows, batch_end))
+        if spans is None:
+            tails = ((batch_end - window.millis, min(batch_end - window.millis + parts.TAIL_BUFFER, batch_end)) for window in windows)
+            spans = self._spans[windows, batch_end] = _apart(sorted(tails))
+        return spans
 
     def builder(self, batch_end: int) -> BatchIrBuilder:
         return BatchIrBuilder(self, batch_end)
+
+
+def _apart(spans: Spans) -> Spans:
+    """Those that overlap as one."""
+    found: list[tuple[int, int]] = []
+    for start, end in spans:
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
 
 
 def _grouped(of_size: list[set[Window]]) -> dict[frozenset[Window], list[int]]:
