@@ -82,15 +82,18 @@ class Gather:
         for batch in ordered:
             if not batch.num_rows:
                 continue
-            keys, rows = self._tuples(batch, schemas.key_type), self._tuples(batch, schemas.selected_type)
+            rows = self._tuples(batch, schemas.selected_type)
             times = arrow.values(batch.column(TIME), types.LONG) if TIME in batch.schema.names else [0] * batch.num_rows
-            same = list(zip(*(arrow.values(batch.column(name), schemas.type_of(name)) for name in schemas.sort_keys), strict=True))
-            for start, end in _stretches(batch, schemas.sort_keys):
-                if held is not None and held[0] != same[start]:
+            bounds = _bounds(batch, schemas.sort_keys)
+            firsts = batch.take(pa.array(bounds[:-1], pa.int64()))
+            keys = self._tuples(firsts, schemas.key_type)
+            same = keys if schemas.sort_keys != [KEY_BYTES] else [(each,) for each in arrow.values(firsts.column(KEY_BYTES), types.BINARY)]
+            for at, (start, end) in enumerate(pairwise(bounds)):
+                if held is not None and held[0] != same[at]:
                     yield held[1], held[2]
                     held = None
                 if held is None:
-                    held = (same[start], keys[start], schemas.values.gather())
+                    held = (same[at], keys[at], schemas.values.gather())
                 held[2].add_all(rows[start:end], times[start:end])
         if held is not None:
             yield held[1], held[2]
@@ -101,8 +104,8 @@ class Gather:
         return list(zip(*columns, strict=True)) if columns else [()] * batch.num_rows
 
 
-def _stretches(batch: pa.RecordBatch, keys: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Bounds of the stretches of rows with equal keys."""
+def _bounds(batch: pa.RecordBatch, keys: Sequence[str]) -> list[int]:
+    """Where stretches of rows with equal keys begin, and the end of the last."""
     changed: Any = None
     for name in keys:
         column = batch.column(name)
@@ -110,4 +113,4 @@ def _stretches(batch: pa.RecordBatch, keys: Sequence[str]) -> Iterator[tuple[int
         there, was = pc.is_valid(here), pc.is_valid(before)
         differs = pc.if_else(pc.and_(there, was), pc.not_equal(here, before), pc.xor(there, was))
         changed = differs if changed is None else pc.or_(changed, differs)
-    return pairwise([0, *(at + 1 for at in pc.indices_nonzero(changed).to_pylist()), batch.num_rows])
+    return [0, *(at + 1 for at in pc.indices_nonzero(changed).to_pylist()), batch.num_rows]
