@@ -20,8 +20,9 @@ GetResult = bytes | KVError
 """Timed values in travelling form (chronoserve.model.values), oldest first; ``b""`` is a miss; or why there is none."""
 
 ANSWER_BYTES_MAX = 64 << 20
-"""Bytes of all answers of one batch. A store that can tell refuses the item that goes beyond them and those after it before it holds them (``too_much``): a
-thousand keys of values of some MiB would take more memory than the process has, for an answer that no client takes."""
+"""Bytes of all answers of one batch. A store that can tell refuses the item that goes beyond them, and those after it, before it
+holds them (``too_much``): a thousand keys of values of some MiB would take more memory than the process has, for an answer that
+no client takes."""
 
 PutResult = KVError | None
 """None: applied. WriteOutcomeUnknown: perhaps. Any other error: certainly not applied (K7)."""
