@@ -24,7 +24,8 @@ setup: .venv/.ready ## the virtual environment .venv with everything that tests 
 native: .venv/.ready ## build the native transport (native/) and install it into .venv; ARGS=--test for its own tests
 	scripts/native.sh $(ARGS)
 
-run: .venv/.ready ## the quickstart: from raw tables to a fetched row of features (ARGS="--store redis://…" for another store)
+run: .venv/.ready ## the demo (what Chronon's JVM wrote, through a server and back), then the quickstart (raw tables to a fetched row; ARGS="--store redis://…")
+	$(BIN)/chronoserve demo --no-stay
 	$(BIN)/chronoserve quickstart --no-stay $(ARGS)
 
 test: setup ## everything that needs no engine to be installed; the rest is skipped by name
@@ -69,9 +70,9 @@ clients: setup ## the clients' own tests
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
-	  -c requirements/held.txt pyproject.toml --all-extras --group dev -o requirements/dev.lock
+	  -c requirements/held.txt pyproject.toml --extra all --group dev -o requirements/dev.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
-	  -c requirements/held.txt -c requirements/dev.lock pyproject.toml --all-extras -o requirements/serve.lock
+	  -c requirements/held.txt -c requirements/dev.lock pyproject.toml --extra all -o requirements/serve.lock
 	scripts/native.sh --lock
 
 image: ## the container image (needs Docker or another builder: BUILDER=buildah\ bud)

@@ -43,7 +43,7 @@ def spark_session() -> "SparkSession":
     try:
         from pyspark.sql import SparkSession  # noqa: PLC0415 - large, and only this engine needs it
     except ModuleNotFoundError as missing:
-        hint = "pip install 'pyspark>=3.5,<4', or start this with spark-submit"
+        hint = "pip install 'chronoserve[spark]', or start this with spark-submit"
         raise FailedPrecondition(f"the engine spark needs PySpark 3.5: {hint}") from missing
     session = SparkSession.builder.getOrCreate()
     for name, value in SESSION.items():
