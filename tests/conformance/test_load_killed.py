@@ -180,7 +180,10 @@ class MortalLoader:
 
 @pytest.fixture(params=["lmdb", "redis"])
 def url(request: pytest.FixtureRequest, engines: dict[str, Engine], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> str:
-    return f"lmdb://{tmp_path}/store" if request.param == "lmdb" else running_engine("redis", engines, tmp_path_factory).url
+    """A store of its own: other tests load the same group bys, for other days, into the engine's usual database."""
+    if request.param == "lmdb":
+        return f"lmdb://{tmp_path}/store"
+    return f"{running_engine('redis', engines, tmp_path_factory).url.rpartition('/')[0]}/7"
 
 
 @pytest.fixture
