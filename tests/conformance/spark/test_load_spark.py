@@ -15,7 +15,7 @@ from chronoserve.app.compose import compose
 from chronoserve.app.load_online import read
 from chronoserve.app.settings import load as settings_of
 from chronoserve.model import values
-from tests.conformance.conftest import REQUIRED, running_engine
+from tests.conformance.conftest import running_engine
 from tests.engines.engine import Engine
 from tests.engines.environments import ROOT, Spark
 from tests.unit.app.test_cli_load import BATCH_END, DS, info
@@ -23,15 +23,6 @@ from tests.unit.app.test_cli_load import BATCH_END, DS, info
 ROWS = 3_000
 INFO_KEY = b"group_by_serving_info"
 SECONDS = 300
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _spark() -> None:
-    if not Spark.installed():
-        message = "the environment spark is not installed: make engines ONLY=spark"
-        if REQUIRED & {"all", "spark"}:
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.recordings import GOLDEN
 RECORDING = GOLDEN / "k_upload.jsonl.gz"
 UPLOADS_COMPARED = int(os.environ.get("CHRONOSERVE_SPARK_UPLOADS", "89"))
 
-pytestmark = [pytest.mark.skipif(not Spark.installed(), reason="make engines ONLY=spark installs PySpark"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_spark_makes_the_recorded_uploads(tmp_path: Path) -> None:
