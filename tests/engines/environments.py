@@ -46,6 +46,14 @@ class Airflow3(Environment):
     name = "airflow3"
 
 
+class Dagster(Environment):
+    name = "dagster"
+
+
+class Prefect(Environment):
+    name = "prefect"
+
+
 class Spark(Environment):
     """PySpark with what our own jobs need inside its executors."""
 

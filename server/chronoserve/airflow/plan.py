@@ -1,9 +1,10 @@
-"""What is scheduled: DAGs, their jobs and what each waits for (spec/integration.md §5.1-5.2). Reads confs, knows no Airflow."""
+"""What is scheduled: DAGs, their jobs and what each waits for (spec/integration.md §3.4, §5.1-5.2). Reads confs, knows no Airflow."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ from chronoserve.model.errors import InvalidRequest
 
 NEVER = "@never"
 DAILY = "@daily"
-STREAMING_SCHEDULE = "*/20 * * * *"
+STREAMING_SCHEDULE = timedelta(minutes=20)
 LOG_TABLE, SCHEMA_TABLE = "CHRONON_LOG_TABLE", "CHRONON_SCHEMA_TABLE"
-TIME_PARTS = ("ds=", "ts=", "hr=")
-"""Parts of a name that a partition in time begins with: they are no part of a task's name."""
+STAGING_JAR = "scripts/fetch_online_staging_jar.py"
+"""Where the test team's jobs get their jar from, below the repository."""
+TEMPORAL = 0
+"""Chronon's accuracy of that name, in a compiled conf."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A partition that must have landed. ``end``: from this day on there is nothing to wait for."""
+    """A partition that must have landed. ``end``: the last day of its source; for later ones there is nothing to wait for."""
 
     task_id: str
     spec: str
@@ -32,20 +35,47 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run of a mode for a conf. ``loads``: its upload is then loaded into the store."""
+    """One run of a mode for a conf. ``loads``: its upload is then loaded into the store. ``cadence``: the days that it runs on.
+
+    ``name``: the conf's, as tasks may have it. ``conf_type``: ``group_bys`` or another folder of compiled confs.
+    """
 
     task_id: str
     name: str
     mode: str
     conf: Path
+    conf_name: str
+    conf_type: str
+    team: str
+    production: bool
     waits: tuple[Wait, ...] = ()
     arguments: tuple[str, ...] = ()
     loads: bool = False
+    cadence: str = DAILY
 
     @property
     def skip_id(self) -> str:
-        """The task that leaves out days which a later one has overtaken."""
+        """The task that leaves out days which a later one has overtaken; all jobs of a conf in a DAG share it."""
         return f"custom_skip__{self.name}"
+
+    @property
+    def cadence_id(self) -> str:
+        """The task that leaves out days which are no upload days."""
+        return f"upload_cadence__{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What DAGs of one kind have in common. ``concurrency``: tasks that run at a time; None: Airflow's own number.
+
+    ``timeout``: of a run. ``ram_megabytes``: a hint to executors that schedule by it.
+    """
+
+    since: date = date(2022, 2, 1)
+    timeout: timedelta = timedelta(days=4)
+    concurrency: int | None = None
+    ram_megabytes: int | None = None
+    streaming: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,21 +84,31 @@ class Dag:
 
     dag_id: str
     team: str
-    schedule: str
-    concurrency: int
-    streaming: bool = False
+    schedule: str | timedelta
+    kind: Kind
     jobs: list[Job] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Concurrency:
-    """Tasks of one DAG that run at a time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constants:
+    """What upstream's ``constants.py`` holds besides the path.
 
-    group_bys: int = 300
-    joins: int = 100
+    ``time_parts``: columns of partitions in time, which are no part of a task's name. ``test_team``: its jobs use the jar that
+    ``STAGING_JAR`` fetches.
+    """
+
+    group_by_batch_concurrency: int = 300
+    join_concurrency: int = 100
+    test_team: str = "chronon_test"
+    time_parts: tuple[str, ...] = ("ds", "ts", "hr")
+
+    def task_safe(self, name: str) -> str:
+        """A name as tasks and DAGs may have: parts joined by ``__``, partitions in time left out."""
+        in_time = tuple(f"{part}=" for part in self.time_parts)
+        return _UNSAFE.sub("__", "__".join(part for part in name.split("/") if not part.startswith(in_time)))
 
 
-CONCURRENCY = Concurrency()
+CONSTANTS = Constants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +136,24 @@ class Conf:
         return bool(self.meta_data.get("online"))
 
     @property
+    def production(self) -> bool:
+        return bool(self.meta_data.get("production"))
+
+    @property
+    def cadence(self) -> str:
+        """The days on which it is uploaded, for group bys whose values rarely change.
+
+        Raises:
+            InvalidRequest: there is no such cadence, or streams replay everything after the last upload, so that it must be of yesterday.
+        """
+        found = naming.custom(self.meta_data.get("customJson"), "uploadSchedule") or DAILY
+        if found not in UPLOAD_DAYS:
+            raise InvalidRequest(f"{self.name}: uploadSchedule is {found!r} and must be one of {', '.join(UPLOAD_DAYS)}")
+        if found != DAILY and (self.streams or self.content.get("accuracy") == TEMPORAL):
+            raise InvalidRequest(f"{self.name}: uploadSchedule {found} is for group bys without streams: leave it out")
+        return str(found)
+
+    @property
     def schedule(self) -> str:
         return str(self.meta_data.get("offlineSchedule") or DAILY)
 
@@ -109,26 +167,18 @@ class Conf:
     def output_table(self) -> str:
         return f"{self.meta_data.get('outputNamespace', 'default')}.{naming.sanitize(self.name)}"
 
-    def waits(self) -> tuple[Wait, ...]:
-        """The dependencies that the compiler wrote."""
-        return tuple(_wait(each) for each in self.meta_data.get("dependencies") or ())
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        return tuple(self.meta_data.get("dependencies") or ())
 
 
-def task_safe(name: str) -> str:
-    """A name as tasks and DAGs may have: parts joined by ``__``, partitions in time left out."""
-    parts = [part for part in name.split("/") if part and not part.startswith(TIME_PARTS)]
-    return "__".join(_UNSAFE.sub("__", part) for part in parts)
-
-
-def _wait(dependency: str) -> Wait:
-    """A dependency as confs have it: a JSON object in a text, or the bare partition."""
-    try:
-        found = json.loads(dependency)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        return Wait(f"wait_for_{task_safe(dependency)}", dependency)
-    return Wait(task_safe(str(found["name"])), str(found["spec"]), found.get("end"))
+UPLOAD_DAYS: Mapping[str, Callable[[date], bool]] = {
+    DAILY: lambda _: True,
+    "@weekly": lambda day: day.isoweekday() == 7,
+    "@monthly": lambda day: day.day == 1,
+    "@quarterly": lambda day: day.day == 1 and day.month in (1, 4, 7, 10),
+}
+"""Whether a partition's day is an upload day; weeks begin on Sunday, as those of cron do."""
 
 
 def confs(production: Path, kind: str) -> Iterator[Conf]:
@@ -148,14 +198,14 @@ def confs(production: Path, kind: str) -> Iterator[Conf]:
         yield Conf(path, content)
 
 
-def plan(repository: Path, teams: Teams, concurrency: Concurrency = CONCURRENCY) -> dict[str, Dag]:
+def plan(repository: Path, teams: Teams, constants: Constants = CONSTANTS) -> dict[str, Dag]:
     """Every DAG by its id, those without a job left out.
 
     Raises:
-        InvalidRequest: a conf cannot be read.
+        InvalidRequest: a conf cannot be read, or asks for what cannot be scheduled.
     """
     production = repository / "production"
-    found = _Found(concurrency, teams.default.common_env)
+    found = _Found(repository, constants, teams.default.common_env)
     for conf in confs(production, "group_bys"):
         found.group_by(conf)
     for conf in confs(production, "joins"):
@@ -165,64 +215,88 @@ def plan(repository: Path, teams: Teams, concurrency: Concurrency = CONCURRENCY)
     return found.dags
 
 
+STREAMING = Kind(timeout=timedelta(minutes=20), streaming=True)
+OTHERS = Kind()
+
+
 @dataclass(slots=True)
 class _Found:
     """The DAGs so far."""
 
-    concurrency: Concurrency
+    repository: Path
+    constants: Constants
     common_env: Mapping[str, str]
     dags: dict[str, Dag] = field(default_factory=dict)
 
     def group_by(self, conf: Conf) -> None:
-        safe = task_safe(conf.name)
-        batch = f"chronon_group_by_batch_{conf.team}"
-        if conf.content.get("backfillStartDate") and conf.schedule != NEVER:
-            job = Job(task_id=f"group_by_batch_backfill__{safe}", name=safe, mode="backfill", conf=conf.path, waits=conf.waits())
-            self._add(batch, conf, job, self.concurrency.group_bys)
-        if conf.online and conf.schedule != NEVER:
-            job = Job(task_id=f"group_by_batch__{safe}", name=safe, mode="upload", conf=conf.path, waits=conf.waits(), loads=True)
-            self._add(batch, conf, job, self.concurrency.group_bys)
+        dag_id, kind = (
+            f"chronon_group_by_batch_{conf.team}",
+            Kind(since=date(2023, 2, 1), concurrency=self.constants.group_by_batch_concurrency),
+        )
+        waits = self._waits(conf)
+        if conf.content.get("backfillStartDate"):
+            self._add(dag_id, kind, conf, self._job("group_by_batch_backfill", conf, "backfill", waits))
+        if conf.online:  # offlineSchedule is of joins: Chronon uploads a group by that is online whatever it says
+            upload = self._job("group_by_batch", conf, "upload", waits, loads=True, cadence=conf.cadence)
+            self._add(dag_id, kind, conf, upload)
         if conf.online and conf.streams:
-            job = Job(task_id=f"group_by_streaming__{safe}", name=safe, mode="streaming", conf=conf.path)
-            self._add(f"chronon_group_by_streaming_{conf.team}", conf, job, self.concurrency.group_bys, streaming=True)
+            job = self._job("group_by_streaming", conf, "streaming")
+            self._add(f"chronon_group_by_streaming_{conf.team}", STREAMING, conf, job, schedule=STREAMING_SCHEDULE)
 
     def join(self, conf: Conf) -> None:
-        safe = task_safe(conf.name)
+        safe, table = self.constants.task_safe(conf.name), conf.output_table
+        many = Kind(concurrency=self.constants.join_concurrency)
         if conf.schedule != NEVER:
-            job = Job(task_id=f"compute_join__{safe}", name=safe, mode="backfill", conf=conf.path, waits=conf.waits())
-            self._add(f"chronon_join_{safe}", conf, job, self.concurrency.joins, schedule=conf.schedule)
-            stats = Wait(f"wait_for_{task_safe(conf.output_table)}_ds", f"{conf.output_table}/ds={{{{ ds }}}}")
-            job = Job(task_id=f"feature_stats__{safe}", name=safe, mode="stats-summary", conf=conf.path, waits=(stats,))
-            self._add("chronon_stats_compute", conf, job, self.concurrency.joins)
+            kind = replace(many, ram_megabytes=12_288)
+            job = self._job("compute_join", conf, "backfill", self._waits(conf))
+            self._add(f"chronon_join_{safe}", kind, conf, job, schedule=conf.schedule)
+            stats = Wait(f"wf_{naming.sanitize(table)}", f"{table}/ds={{{{ ds }}}}")
+            self._add("chronon_stats_compute", many, conf, self._job("feature_stats", conf, "stats-summary", (stats,)))
         if naming.custom(conf.meta_data.get("customJson"), "check_consistency") is True:
-            logged = Wait(f"wait_for_{task_safe(conf.output_table)}_logged_ds", f"{conf.output_table}_logged/ds={{{{ ds }}}}")
-            job = Job(
-                task_id=f"compute_consistency__{safe}", name=safe, mode="consistency-metrics-compute", conf=conf.path, waits=(logged,)
-            )
-            self._add(f"chronon_online_offline_comparison_{safe}", conf, job, self.concurrency.joins)
-        if (conf.meta_data.get("samplePercent") or 0) > 0:
-            self._flattening(conf, safe)
+            logged = Wait("wf_flattened_log_table", f"{table}_logged/ds={{{{ ds }}}}")
+            job = self._job("compute_consistency", conf, "consistency-metrics-compute", (logged,))
+            self._add(f"chronon_online_offline_comparison_{safe}", OTHERS, conf, job)
+        if (conf.meta_data.get("samplePercent") or 0) > 0 and {LOG_TABLE, SCHEMA_TABLE} & self.common_env.keys():
+            self._add(f"chronon_log_flattening_{conf.team}", many, conf, self._flattening(conf))
 
-    def _flattening(self, conf: Conf, safe: str) -> None:
+    def _flattening(self, conf: Conf) -> Job:
+        """Scheduled where teams.json names the tables of the log: without them the answers are logged, and read elsewhere or not at all."""
         log, schema = self.common_env.get(LOG_TABLE), self.common_env.get(SCHEMA_TABLE)
         if not log or not schema:
-            raise InvalidRequest(f"{conf.name} logs its answers: name {LOG_TABLE} and {SCHEMA_TABLE} in default.common_env of teams.json")
+            raise InvalidRequest(f"{conf.name} logs its answers: default.common_env of teams.json must name {LOG_TABLE} and {SCHEMA_TABLE}")
         waits = (
-            Wait(f"wait_for_{task_safe(log)}_schema", f"{log}/ds={{{{ ds }}}}/name={naming.SCHEMA_PUBLISH_EVENT}"),
-            Wait(f"wait_for_{task_safe(schema)}_ds", f"{schema}/ds={{{{ ds }}}}"),
+            Wait("wf_raw_log_table", f"{log}/ds={{{{ ds }}}}/name={naming.SCHEMA_PUBLISH_EVENT}"),
+            Wait("wf_schema_table", f"{schema}/ds={{{{ ds }}}}"),
         )
-        arguments = ("--log-table", log, "--schema-table", schema)
-        job = Job(task_id=f"log_flattening__{safe}", name=safe, mode="log-flattener", conf=conf.path, waits=waits, arguments=arguments)
-        self._add(f"chronon_log_flattening_{conf.team}", conf, job, self.concurrency.joins)
+        return self._job("log_flattening", conf, "log-flattener", waits, arguments=("--log-table", log, "--schema-table", schema))
 
     def staging_query(self, conf: Conf) -> None:
-        safe = task_safe(conf.name)
-        job = Job(task_id=f"staging_query__{safe}", name=safe, mode="backfill", conf=conf.path, waits=conf.waits())
-        self._add(f"chronon_staging_query_batch_{conf.team}", conf, job, self.concurrency.joins)
+        bare = self.constants.task_safe
+        waits = tuple(self._wait(conf, each) if each.startswith("{") else Wait(bare(f"wf__{each}"), each) for each in conf.dependencies)
+        job = self._job("staging_query", conf, "backfill", waits)
+        self._add(f"chronon_staging_query_batch_{conf.team}", OTHERS, conf, job)
 
-    def _add(self, dag_id: str, conf: Conf, job: Job, concurrency: int, *, schedule: str = DAILY, streaming: bool = False) -> None:
-        dag = self.dags.get(dag_id)
-        if dag is None:
-            kind = STREAMING_SCHEDULE if streaming else schedule
-            dag = self.dags[dag_id] = Dag(dag_id=dag_id, team=conf.team, schedule=kind, concurrency=concurrency, streaming=streaming)
+    def _waits(self, conf: Conf) -> tuple[Wait, ...]:
+        """The dependencies of a group by or join as the compiler wrote them: JSON objects in texts."""
+        return tuple(self._wait(conf, each) for each in conf.dependencies)
+
+    def _wait(self, conf: Conf, dependency: str) -> Wait:
+        try:
+            found = json.loads(dependency)
+            return Wait(self.constants.task_safe(found["name"]), str(found["spec"]), found.get("end"))
+        except (ValueError, KeyError, TypeError, AttributeError) as broken:
+            raise InvalidRequest(f"{conf.name} has a dependency that is none: {dependency[:200]!r}; compile it again") from broken
+
+    def _job(self, task: str, conf: Conf, mode: str, waits: tuple[Wait, ...] = (), *, arguments: tuple[str, ...] = (), loads: bool = False,
+             cadence: str = DAILY) -> Job:  # fmt: skip
+        name = self.constants.task_safe(conf.name)
+        if conf.team == self.constants.test_team:
+            arguments = (*arguments, "--online-jar-fetch", str(self.repository / STAGING_JAR))
+        return Job(
+            task_id=f"{task}__{name}", name=name, mode=mode, conf=conf.path, conf_name=conf.name, conf_type=conf.path.parents[1].name,
+            team=conf.team, production=conf.production, waits=waits, arguments=arguments, loads=loads, cadence=cadence,
+        )  # fmt: skip
+
+    def _add(self, dag_id: str, kind: Kind, conf: Conf, job: Job, *, schedule: str | timedelta = DAILY) -> None:
+        dag = self.dags.setdefault(dag_id, Dag(dag_id=dag_id, team=conf.team, schedule=schedule, kind=kind))
         dag.jobs.append(job)

@@ -68,7 +68,7 @@ def test_airflow_reads_every_planned_dag(airflow: type[Environment], repository:
         tasks = found["dags"][dag_id]["tasks"]
         for job in dag.jobs:
             assert tasks[job.task_id] == ([f"kv_upload__{job.name}"] if job.loads else [])
-            if not dag.streaming:
+            if not dag.kind.streaming:
                 assert job.task_id in tasks[job.skip_id]
             for wait in job.waits:
                 assert job.skip_id in tasks[wait.task_id]
