@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from chronoserve.model.errors import FailedPrecondition, KVError
@@ -74,7 +75,7 @@ class _Numbered:
         at = 0
         try:
             for batch in self._batches:
-                numbers = pa.array(range(at, at + batch.num_rows), pa.int64())
+                numbers = pa.array(np.arange(at, at + batch.num_rows))
                 at += batch.num_rows
                 yield pa.RecordBatch.from_arrays([*batch.columns, numbers], names=[*batch.schema.names, ROW])
         except KVError as failure:

@@ -9,6 +9,7 @@ from chronoserve.aggregate.columns import Row
 from chronoserve.aggregate.daily import DailyPlan, EntityPlan
 from chronoserve.model.confs import Accuracy, DataModel
 from chronoserve.model.types import StructType
+from chronoserve.upload.at_once import AtOnce
 from chronoserve.upload.plan import UploadPlan
 
 
@@ -24,10 +25,13 @@ class Gathering(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """How a group by makes its values. ``type``: what they are encoded as. ``gather``: begins with a new key."""
+    """How a group by makes its values. ``type``: what they are encoded as. ``gather``: begins with a new key; ``at_once``: takes
+    many keys whose rows are all there, where there is a faster way for them.
+    """
 
     type: StructType
     gather: Callable[[], Gathering]
+    at_once: AtOnce | None = None
 
 
 def values_of(plan: UploadPlan, inputs: StructType) -> Values:
@@ -39,7 +43,7 @@ def values_of(plan: UploadPlan, inputs: StructType) -> Values:
     """
     if plan.accuracy is Accuracy.TEMPORAL:
         batch = BatchPlan(plan.group_by.meta_data.clean_name, plan.aggregations, inputs)
-        return Values(batch.type, lambda: _Batch(batch, plan.end))
+        return Values(batch.type, lambda: _Batch(batch, plan.end), AtOnce(batch, plan.end))
     if plan.model is DataModel.ENTITIES:
         entities = EntityPlan(plan.aggregations, inputs)
         return Values(entities.output_type, lambda: _Entity(entities, plan.end))

@@ -104,7 +104,7 @@ def compared(record: Record, warehouse: Warehouse, rows: Mapping[str, Sequence[s
     upload = Upload(planned(confs.group_by(record["conf_json"]), record["end_ds"], warehouse, PartitionSpec()))
     keys = decoder(upload.key_type).decode
     pairs = [(bytes.fromhex(key), bytes.fromhex(value)) for key, found in rows.items() for value in found]
-    made = [Uploaded(key, value, keys(key), ()) for key, value in pairs if key != SERVING_INFO_KEY]
+    made = [Uploaded(key, value, keys(key), tuple) for key, value in pairs if key != SERVING_INFO_KEY]
     (info,) = (value.decode() for key, value in pairs if key == SERVING_INFO_KEY)
     return _Made(upload, made, info).differences(record)
 
