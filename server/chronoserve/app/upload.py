@@ -11,6 +11,7 @@ import click
 from chronoserve.app import logs
 from chronoserve.app.terminal import Screen, seconds_text
 from chronoserve.app.upload_meter import UploadMeter
+from chronoserve.app.upload_target import DELTA, ICEBERG, PARQUET, Wanted, properties_of, target_of
 from chronoserve.model.confs import GroupBy
 from chronoserve.model.errors import FailedPrecondition, InvalidRequest, KVError
 from chronoserve.model.partitions import PartitionSpec
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 CONF_BYTES_MAX = 64 << 20
 DUCKDB, SPARK = "duckdb", "spark"
-PARQUET, DELTA, ICEBERG = "parquet", "delta", "iceberg"
 
 
 @click.command()
@@ -38,9 +38,10 @@ PARQUET, DELTA, ICEBERG = "parquet", "delta", "iceberg"
 @click.option(
     "--warehouse", envvar="CHRONOSERVE_WAREHOUSE", required=True, metavar="URL", help="/dir, s3://…, hive://host, iceberg://NAME?…"
 )
-@click.option("--output", metavar="URL", help="Warehouse folder that the upload table is written to.  [default: --warehouse]")
+@click.option("--output", metavar="URL", help="Warehouse that the upload table is written to.  [default: --warehouse]")
 @click.option("--engine", type=click.Choice([DUCKDB, SPARK]), default=DUCKDB, show_default=True, help="spark: on a cluster, by PySpark.")
 @click.option("--format", "table_format", type=click.Choice([PARQUET, DELTA, ICEBERG]), help="Of the table.  [default: parquet]")
+@click.option("--partitioned", is_flag=True, help="A new table keeps each day's upload, as a partition.  [default: the last, as Chronon's]")
 @click.option(
     "--memory",
     "memory_mb",
@@ -60,7 +61,8 @@ PARQUET, DELTA, ICEBERG = "parquet", "delta", "iceberg"
 def upload(context: click.Context, /, *, json_lines: bool, **given: Any) -> None:  # fmt: skip
     """Write the upload table of one group by for one day, as Chronon's group-by-upload does.
 
-    The table is replaced as a whole: its readers see the upload that was there before, or the new one.
+    The table is replaced as a whole, or the day's partition of one that has partitions: readers see the upload that was there
+    before, or the new one.
     """
     if given["bulk_load"] != bool(given["store"]):
         raise click.UsageError("--bulk-load and --store URL go together")
@@ -81,7 +83,8 @@ def upload(context: click.Context, /, *, json_lines: bool, **given: Any) -> None
         context.exit(bulk_load(job, given["store"], json_lines=json_lines))
 
 
-JOB_OPTIONS = ("conf", "ds", "warehouse", "output", "engine", "table_format", "memory_mb", "partition_column", "partition_format")
+JOB_OPTIONS = ("conf", "ds", "warehouse", "output", "engine", "table_format", "partitioned", "memory_mb", "partition_column",
+               "partition_format")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ class UploadJob:
     memory_mb: int
 
     @classmethod
-    def of(cls, *, conf: Path, ds: str, warehouse: str, output: str | None, engine: str, table_format: str | None, memory_mb: int,
-           partition_column: str, partition_format: str) -> "UploadJob":  # fmt: skip
+    def of(cls, *, conf: Path, ds: str, warehouse: str, output: str | None, engine: str, table_format: str | None,
+           memory_mb: int, partition_column: str, partition_format: str, partitioned: bool = False) -> "UploadJob":  # fmt: skip
         """Raises KVError where the conf, the day or a place is none."""
         from chronoserve.codec import confs
         from chronoserve.upload.plan import upload_table
@@ -126,9 +129,13 @@ class UploadJob:
         table = upload_table(group_by)
         source = open_warehouse(warehouse)
         place = open_warehouse(output) if output else source
+        wanted = Wanted(
+            table=table, table_format=table_format, column=partition_column, day=ds, partitioned=partitioned,
+            properties=properties_of(group_by, conf),
+        )  # fmt: skip
         return cls(
             group_by=group_by, text=text, ds=ds, spec=spec, warehouse=source, table=table, output=output or warehouse, engine=engine,
-            memory_mb=memory_mb, target=target_of(place, table, table_format),
+            memory_mb=memory_mb, target=target_of(place, wanted),
         )  # fmt: skip
 
     def prepared(self) -> "Upload":
@@ -170,30 +177,6 @@ class UploadJob:
         made = SparkUpload(self._plan(), spark_session(), self.warehouse)
         made.prepare()
         return write(made.frame(serving_info(made, self.text, self.warehouse)), self.target)
-
-
-def target_of(place: "Warehouse", table: str, table_format: str | None) -> "UploadTarget":
-    """Where a table is written. Raises InvalidRequest where the format does not fit the place."""
-    from chronoserve.upload.table import DeltaTarget, IcebergTarget, ParquetTarget
-    from chronoserve.warehouse.iceberg import IcebergWarehouse
-    from chronoserve.warehouse.places import FolderWarehouse, is_delta
-
-    if isinstance(place, IcebergWarehouse):
-        if table_format not in (None, ICEBERG):
-            raise InvalidRequest(f"an Iceberg catalog takes Iceberg tables, not {table_format}", field="format")
-        return IcebergTarget(table, place.catalog)
-    if not isinstance(place, FolderWarehouse):
-        raise InvalidRequest("a Hive metastore is read only here: give --output the folder or bucket of the upload tables", field="output")
-    if table_format == ICEBERG:
-        raise InvalidRequest("Iceberg tables are written through their catalog: --output iceberg://NAME?…", field="format")
-    folder = place.place(table)
-    delta = is_delta(place.filesystem, folder)
-    if delta and table_format == PARQUET:
-        raise InvalidRequest(f"{table} is a Delta table: leave out --format parquet, or give another --output", field="format")
-    if delta or table_format == DELTA:
-        location = folder if "://" not in place.url else place.url.rstrip("/") + folder.removeprefix(place.root)
-        return DeltaTarget(table, location)
-    return ParquetTarget(table, place.filesystem, folder)
 
 
 def describe(made: "Upload") -> str:

@@ -92,13 +92,14 @@ def planned(group_by: GroupBy, ds: str, warehouse: Warehouse, spec: PartitionSpe
         FailedPrecondition: a table is missing.
         Unsupported: the conf is one that cannot be uploaded here.
     """
-    _refuse(group_by)
+    refuse_unfit(group_by)
     end = spec.end_millis(ds)
     sources = tuple(_source_plan(group_by, flat, ds, warehouse, spec) for flat in map(without_join, group_by.sources))
     return UploadPlan(group_by=group_by, ds=ds, spec=spec, sources=sources, end=end)
 
 
-def _refuse(group_by: GroupBy) -> None:
+def refuse_unfit(group_by: GroupBy) -> None:
+    """What a conf alone says of an upload; raises InvalidRequest and Unsupported as ``planned`` does."""
     name = group_by.meta_data.name
     if not group_by.sources or not group_by.key_columns:
         raise InvalidRequest(f"{name} has no sources or no key columns: there is nothing to upload", field="sources")

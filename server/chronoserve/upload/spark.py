@@ -17,10 +17,11 @@ from chronoserve.model.types import StructType
 from chronoserve.sql.types import shape, spark_name
 from chronoserve.upload import arrow
 from chronoserve.upload.gather import Gather
+from chronoserve.upload.hive import HiveTarget
 from chronoserve.upload.plan import TIME, SourcePlan, UploadPlan, quoted
 from chronoserve.upload.rows import data_rows, info_row
 from chronoserve.upload.schemas import KEY_BYTES, UploadSchemas
-from chronoserve.upload.table import DeltaTarget, ParquetTarget, UploadTarget
+from chronoserve.upload.table import DAY_COLUMN, DayPartition, DeltaTarget, ParquetTarget, UploadTarget, file_schema
 from chronoserve.warehouse.iceberg import IcebergWarehouse
 from chronoserve.warehouse.places import FolderWarehouse
 from chronoserve.warehouse.port import Warehouse, line_of
@@ -122,21 +123,44 @@ def write(frame: "DataFrame", target: UploadTarget) -> int:
         match target:
             case ParquetTarget():
                 return _write_parquet(frame, target)
+            case HiveTarget():
+                return _write_for_hive(frame, target)
             case DeltaTarget():
-                frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(target.location)
-                return int(frame.sparkSession.read.format("delta").load(target.location).count())
+                return _write_delta(frame, target)
             case _:
-                raise Unsupported("the engine spark writes Parquet and Delta: give --format, or use the engine duckdb")
+                raise Unsupported("the engine spark writes Parquet, Hive's tables and Delta: give --format, or use the engine duckdb")
     except _errors() as failed:
         raise of_spark(failed) from failed
 
 
 def _write_parquet(frame: "DataFrame", target: ParquetTarget) -> int:
-    beside = f"{target.folder}.{uuid4().hex}.new"
-    frame.write.parquet(beside)
-    rows = int(frame.sparkSession.read.parquet(beside).count())
+    beside = target.beside()
+    rows = _write_files(frame, beside, target.partition)
     target.adopt(beside)
     return rows
+
+
+def _write_for_hive(frame: "DataFrame", target: HiveTarget) -> int:
+    fresh = target.fresh()
+    rows = _write_files(frame, fresh.url, target.partition)
+    target.publish(fresh)
+    return rows
+
+
+def _write_files(frame: "DataFrame", folder: str, partition: DayPartition | None) -> int:
+    frame.select(*file_schema(partition).names).write.parquet(folder)
+    return int(frame.sparkSession.read.parquet(folder).count())
+
+
+def _write_delta(frame: "DataFrame", target: DeltaTarget) -> int:
+    spark, partition = frame.sparkSession, target.partition
+    if partition is None:
+        frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(target.location)
+        return int(spark.read.format("delta").load(target.location).count())
+    only = f"{partition.column} = '{partition.day}'"
+    days = frame.withColumnRenamed(DAY_COLUMN, partition.column).write.format("delta").partitionBy(partition.column)
+    days.mode("overwrite").option("replaceWhere", only).save(target.location)
+    return int(spark.read.format("delta").load(target.location).where(only).count())
 
 
 def of_spark(failed: Exception) -> KVError:

@@ -1,38 +1,56 @@
 """Where an upload is written: a folder of Parquet, a Delta table, an Iceberg table. Each replaces the table as a whole.
 
-Readers see the upload that was there before, or the new one: Parquet by the rename of its one file, the others by their
-own commits.
+A table that is partitioned by the day keeps the other days: there the day's partition is what is replaced. Readers see what
+was there before, or the new upload: Parquet by the rename of its one file, the others by their own commits.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from urllib.parse import quote
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from chronoserve.model.errors import FailedPrecondition
+from chronoserve.upload import files
 from chronoserve.upload.rows import SCHEMA
 from chronoserve.warehouse.port import line_of, naming, needs
 
-FILE = "part-00000.zstd.parquet"
-"""The one file of an upload: its name stays, so that a rename replaces it."""
-WRITING = ".writing"
+WRITING: Final = ".writing"
 """How a file ends that is not whole yet; its name begins with ``_``, so that no reader takes it for data."""
-DAY_NANOS = 86_400 * 10**9
-ROW_GROUP_ROWS = 65_536
+BESIDE: Final = ".new"
+"""How a folder ends that will change places with the table's; its name begins with ``_`` as well."""
+DAY_COLUMN: Final = "ds"
+GENERATED: Final = {"chronon_generated": "true", "chronon_table_type": "upload"}
+"""What Chronon sets on upload tables (spec/integration.md §7.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayPartition:
+    """The partition of an upload's day, in a table that keeps each day's."""
+
+    column: str
+    day: str
+
+    @property
+    def folder(self) -> str:
+        """As Hive names it."""
+        return f"{self.column}={quote(self.day, safe='')}"
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The upload's columns with the day's under its own name."""
+        return SCHEMA.set(len(SCHEMA) - 1, pa.field(self.column, pa.string()))
 
 
 class UploadTarget(Protocol):
     """A table that uploads replace."""
 
     def replace(self, rows: Iterable[pa.RecordBatch]) -> int:
-        """Write ``rows`` in place of what the table held; how many. Raises what ``rows`` does, and then nothing has changed.
+        """Write ``rows`` in place of what the table held of them; how many. Raises what ``rows`` does, and then nothing has changed.
 
         Raises:
             FailedPrecondition: the place cannot be written.
@@ -41,28 +59,39 @@ class UploadTarget(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ParquetTarget:
-    """An unpartitioned table folder, on any file system that Arrow knows."""
+    """A table folder, on any file system that Arrow knows."""
 
     table: str
     filesystem: fs.FileSystem
     folder: str
+    partition: DayPartition | None = None
+
+    @property
+    def place(self) -> str:
+        """The folder that is replaced."""
+        return self.folder if self.partition is None else f"{self.folder}/{self.partition.folder}"
 
     def replace(self, rows: Iterable[pa.RecordBatch]) -> int:
         with naming(self.table, "writing its folder"):
-            self.filesystem.create_dir(self.folder, recursive=True)
-        fresh = f"{self.folder}/_{uuid4().hex}{WRITING}"
+            self.filesystem.create_dir(self.place, recursive=True)
+        fresh = f"{self.place}/_{uuid4().hex}{WRITING}"
         try:
-            count = self._write(fresh, rows)
+            count = files.write(self.table, self.filesystem, fresh, rows, file_schema(self.partition))
             self._sweep(fresh)
             self._publish(fresh)
         except BaseException:
             with suppress(OSError):
                 self.filesystem.delete_file(fresh)
             raise
+        files.local_names(self.filesystem, self.place)
         return count
 
+    def beside(self) -> str:
+        """A new name beside the place, which readers of it do not look at, for files that ``adopt`` makes the table's."""
+        return f"{self._parent}/_{self._name}.{uuid4().hex}{BESIDE}"
+
     def adopt(self, folder: str) -> None:
-        """Files that something else wrote into ``folder``, beside this one, become the table's.
+        """Files that were written into ``folder``, a name of ``beside``, become the table's.
 
         Raises:
             FailedPrecondition: the file system cannot exchange folders in one step.
@@ -70,58 +99,52 @@ class ParquetTarget:
         if not isinstance(self.filesystem, fs.LocalFileSystem):
             raise FailedPrecondition(f"{self.table} is on an object store, where folders cannot be exchanged: write it as Delta")
         with naming(self.table, "replacing its folder"):
-            self._exchange(folder)
+            if self.filesystem.get_file_info(self.place).type != fs.FileType.Directory:
+                self.filesystem.create_dir(self._parent, recursive=True)
+                self.filesystem.move(folder, self.place)
+            else:
+                self._exchange(folder)
+        files.local_names(self.filesystem, self._parent)
+
+    @property
+    def _parent(self) -> str:
+        return self.place.rpartition("/")[0]
+
+    @property
+    def _name(self) -> str:
+        return self.place.rpartition("/")[2]
 
     def _exchange(self, fresh: str) -> None:
-        aside = f"{self.folder}.{uuid4().hex}.old"
-        there = self.filesystem.get_file_info(self.folder).type == fs.FileType.Directory
-        if there:
-            self.filesystem.move(self.folder, aside)
-        self.filesystem.move(fresh, self.folder)
-        if there:
-            self.filesystem.delete_dir(aside)
-
-    def _write(self, path: str, rows: Iterable[pa.RecordBatch]) -> int:
-        count = 0
         try:
-            with pq.ParquetWriter(path, SCHEMA, filesystem=self.filesystem, compression="zstd") as writer:
-                for group in _grouped(rows):
-                    writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
-                    count += group.num_rows
-            if isinstance(self.filesystem, fs.LocalFileSystem):
-                with Path(path).open("rb") as written:
-                    os.fsync(written.fileno())  # a rename must not outlive what it names
-        except OSError as failed:
-            raise FailedPrecondition(f"{self.table} cannot be written: {line_of(failed)}") from failed
-        return count
+            files.exchange(self.place, fresh)
+        except OSError as cannot:
+            self.filesystem.delete_dir(fresh)
+            why = f"its file system cannot exchange folders in one step ({cannot.strerror})"
+            raise FailedPrecondition(f"{self.table}: {why}: delete its files first, or write it as Delta") from cannot
+        self.filesystem.delete_dir(fresh)
 
     def _sweep(self, fresh: str) -> None:
         """What uploads left that were killed a day before ``fresh`` was written, or earlier."""
-        with naming(self.table, "looking for what killed uploads have left"):
-            now = self.filesystem.get_file_info(fresh).mtime_ns
-            for each in self.filesystem.get_file_info(fs.FileSelector(self.folder)):
-                if each.path.endswith(WRITING) and now is not None and each.mtime_ns is not None and each.mtime_ns < now - DAY_NANOS:
-                    self.filesystem.delete_file(each.path)
+        files.sweep(self.table, self.filesystem, fresh, self.place, lambda name: name.endswith(WRITING))
+        beside = f"_{self._name}."
+        files.sweep(self.table, self.filesystem, fresh, self._parent, lambda name: name.startswith(beside) and name.endswith(BESIDE))
 
     def _publish(self, fresh: str) -> None:
-        """The new file under the table's name for it. Files of another writer make place for it: the folder is exchanged whole."""
-        others = [each.path for each in self._data_files() if each.path.rpartition("/")[2] != FILE]
+        """The new file under the place's name for it. Files of another writer make room for it: the folder is exchanged whole."""
         with naming(self.table, "replacing its file"):
+            others = [path for path in files.data_files(self.filesystem, self.place) if path != f"{self.place}/{files.FILE}"]
             if not others:
-                self.filesystem.move(fresh, f"{self.folder}/{FILE}")
+                self.filesystem.move(fresh, f"{self.place}/{files.FILE}")
                 return
             if not isinstance(self.filesystem, fs.LocalFileSystem):
                 raise FailedPrecondition(
                     f"{self.table} holds files of another writer, which cannot be replaced in one step: delete them first"
                 )
-            beside = f"{self.folder}.{uuid4().hex}.new"
+            beside = self.beside()
             self.filesystem.create_dir(beside)
-            self.filesystem.move(fresh, f"{beside}/{FILE}")
+            self.filesystem.move(fresh, f"{beside}/{files.FILE}")
             self._exchange(beside)
-
-    def _data_files(self) -> list[fs.FileInfo]:
-        found = self.filesystem.get_file_info(fs.FileSelector(self.folder, recursive=True))
-        return [each for each in found if each.type == fs.FileType.File and not each.path.rpartition("/")[2].startswith(("_", "."))]
+            files.local_names(self.filesystem, self._parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +153,7 @@ class DeltaTarget:
 
     table: str
     location: str
+    partition: DayPartition | None = None
 
     def replace(self, rows: Iterable[pa.RecordBatch]) -> int:
         try:
@@ -138,14 +162,24 @@ class DeltaTarget:
         except ModuleNotFoundError as missing:
             raise needs("deltalake") from missing
         counted = _Counted(rows)
-        reader = pa.RecordBatchReader.from_batches(SCHEMA, iter(counted))
+        reader = pa.RecordBatchReader.from_batches(table_schema(self.partition), renamed(counted, self.partition))
         try:
-            write_deltalake(self.location, reader, mode="overwrite", schema_mode="overwrite")
+            write_deltalake(self.location, reader, mode="overwrite", **self._how())
         except (DeltaError, OSError, ValueError) as failed:
             if counted.failure is not None:
                 raise counted.failure from None
             raise FailedPrecondition(f"{self.table} cannot be written as Delta: {line_of(failed)}") from failed
         return counted.rows
+
+    def _how(self) -> Mapping[str, Any]:
+        from deltalake import DeltaTable  # noqa: PLC0415 - as above
+
+        if self.partition is None:
+            return {"schema_mode": "overwrite"}
+        layout = {"partition_by": [self.partition.column]}
+        day = self.partition.day.replace("'", "''")
+        only = f"{self.partition.column} = '{day}'"
+        return {**layout, "predicate": only} if DeltaTable.is_deltatable(self.location) else layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,35 +188,57 @@ class IcebergTarget:
 
     table: str
     catalog: Any
+    partition: DayPartition | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """Of a table that is made."""
 
     def replace(self, rows: Iterable[pa.RecordBatch]) -> int:
         from pyiceberg.exceptions import CommitFailedException  # noqa: PLC0415 - large, and only Iceberg tables need it
 
-        namespace = self.table.rpartition(".")[0]
-        self.catalog.create_namespace_if_not_exists(namespace or "default")
         count = 0
         try:
-            made = self.catalog.create_table_if_not_exists(self.table, schema=SCHEMA)
+            made = self._made()
             with made.transaction() as change:
-                change.delete("key_bytes is not null") if made.current_snapshot() is not None else None
-                for group in _grouped(rows):
+                if made.current_snapshot() is not None:
+                    change.delete(self._replaced())
+                for group in files.grouped(renamed(rows, self.partition)):
                     change.append(group)
                     count += group.num_rows
         except (CommitFailedException, OSError) as failed:
             raise FailedPrecondition(f"{self.table} cannot be written as Iceberg: {line_of(failed)}") from failed
         return count
 
+    def _made(self) -> Any:
+        self.catalog.create_namespace_if_not_exists(self.table.rpartition(".")[0] or "default")
+        schema = table_schema(self.partition)
+        if self.partition is None or self.catalog.table_exists(self.table):
+            return self.catalog.create_table_if_not_exists(self.table, schema=schema, properties=dict(self.properties))
+        making = self.catalog.create_table_transaction(self.table, schema=schema, properties=dict(self.properties))
+        with making, making.update_spec() as layout:
+            layout.add_identity(self.partition.column)
+        return self.catalog.load_table(self.table)
 
-def _grouped(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Tables of about ``ROW_GROUP_ROWS`` rows."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in rows:
-        waiting.append(batch)
-        if sum(each.num_rows for each in waiting) >= ROW_GROUP_ROWS:
-            yield pa.Table.from_batches(waiting, SCHEMA)
-            waiting = []
-    if waiting:
-        yield pa.Table.from_batches(waiting, SCHEMA)
+    def _replaced(self) -> Any:
+        from pyiceberg import expressions as on  # noqa: PLC0415 - as above
+
+        equal: Any = on.EqualTo
+        return on.AlwaysTrue() if self.partition is None else equal(self.partition.column, self.partition.day)
+
+
+def table_schema(partition: DayPartition | None) -> pa.Schema:
+    """The columns of the whole table."""
+    return SCHEMA if partition is None else partition.schema
+
+
+def file_schema(partition: DayPartition | None) -> pa.Schema:
+    """The columns of a Parquet file: one of a partition does not hold the day."""
+    return SCHEMA if partition is None else SCHEMA.remove(SCHEMA.get_field_index(DAY_COLUMN))
+
+
+def renamed(rows: Iterable[pa.RecordBatch], partition: DayPartition | None) -> Iterator[pa.RecordBatch]:
+    """Batches with the columns of ``table_schema``."""
+    schema = table_schema(partition)
+    return (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in rows)
 
 
 class _Counted:

@@ -117,6 +117,14 @@ class IcebergWarehouse:
                 f"the Iceberg catalog {name} cannot be opened ({type(failed).__name__}): is its uri right?"
             ) from failed
 
+    def has(self, name: str) -> bool:
+        """Whether the catalog has the table. Raises FailedPrecondition where it cannot be asked."""
+        clean, _ = split_name(name)
+        try:
+            return bool(self.catalog.table_exists(clean))
+        except Exception as failed:  # as above
+            raise FailedPrecondition(f"the Iceberg catalog cannot be asked for {clean}: {type(failed).__name__}") from failed
+
     def table(self, name: str) -> IcebergTable:
         from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError  # noqa: PLC0415 - as above
 

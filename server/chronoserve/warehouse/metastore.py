@@ -1,5 +1,6 @@
 """Tables of a Hive metastore, over its Thrift protocol. Where a partition lies is asked, never guessed."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class HiveWarehouse:
     def table(self, name: str) -> Table:
         clean, _ = split_name(name)
         namespace, _, table = clean.rpartition(".")
-        with self._client(clean) as client:
+        with self.client(clean) as client:
             found = client.get_table(namespace or "default", table)
             if (found.parameters or {}).get("table_type", "").upper() == "ICEBERG":
                 return IcebergTable.of_folder(clean, found.parameters["metadata_location"])
@@ -45,8 +46,32 @@ class HiveWarehouse:
         places = [(each.sd.location, dict(zip(keys, each.values, strict=True))) for each in partitions]
         return self.located(clean, None, found.sd.location, (keys, places))
 
+    def described(self, name: str) -> Any:
+        """As ``found``, over a connection of its own."""
+        with self.client(name) as client:
+            return self.found(client, name)
+
+    def found(self, client: Any, name: str) -> Any:
+        """The metastore's description of a table; None where it has none."""
+        from hive_metastore.ttypes import NoSuchObjectException  # noqa: PLC0415 - large, and only metastores need it
+
+        namespace, _, table = split_name(name)[0].rpartition(".")
+        try:
+            return client.get_table(namespace or "default", table)
+        except NoSuchObjectException:
+            return None
+
+    def database(self, client: Any, namespace: str) -> Any:
+        """Raises FailedPrecondition where the metastore has no such database."""
+        from hive_metastore.ttypes import NoSuchObjectException  # noqa: PLC0415 - as above
+
+        try:
+            return client.get_database(namespace)
+        except NoSuchObjectException as missing:
+            raise FailedPrecondition(f"the metastore has no database {namespace}: CREATE DATABASE {namespace}, then again") from missing
+
     @contextmanager
-    def _client(self, table: str) -> Iterator[Any]:
+    def client(self, table: str) -> Iterator[Any]:
         """A connected client.
 
         Raises:
@@ -62,6 +87,7 @@ class HiveWarehouse:
             from thrift.transport.TTransport import TBufferedTransport, TTransportException  # noqa: PLC0415
         except ModuleNotFoundError as missing:
             raise needs("pyiceberg[hive]") from missing
+        logging.getLogger("thrift").setLevel(logging.CRITICAL)  # it tells of what it raises as well, with a trace
         socket = TSocket(self.host, self.port)
         socket.setTimeout(TIMEOUT_MILLIS)
         transport = TBufferedTransport(socket)

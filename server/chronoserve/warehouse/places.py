@@ -5,6 +5,7 @@ hive://host:9083                      a Hive metastore
 iceberg://NAME?type=sql&uri=…         an Iceberg catalog; parameters are pyiceberg's
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
@@ -19,6 +20,8 @@ from chronoserve.warehouse.parquet import ParquetTable
 from chronoserve.warehouse.port import Table, Warehouse, split_name
 
 DEFAULT_NAMESPACE = "default"
+_HADOOP_S3 = re.compile(r"^s3[an]://")
+"""What Hadoop, and so a metastore, calls S3."""
 
 
 def open_warehouse(url: str) -> Warehouse:
@@ -37,15 +40,15 @@ def open_warehouse(url: str) -> Warehouse:
         if not parts.netloc:
             raise InvalidRequest("an Iceberg catalog is named as iceberg://NAME?type=sql&uri=…; NAME is its name on Spark's side")
         return IcebergWarehouse.open(parts.netloc, dict(parse_qsl(parts.query)))
-    return FolderWarehouse(*_filesystem(url), url)
+    return FolderWarehouse(*filesystem_of(url), url)
 
 
-def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
+def filesystem_of(url: str) -> tuple[fs.FileSystem, str]:
     """The file system of a URL or path and the path on it. Hadoop writes local URLs with one slash. Raises InvalidRequest."""
     try:
         if "://" not in url:
             return fs.LocalFileSystem(), str(fs.LocalFileSystem().normalize_path(url.removeprefix("file:"))).rstrip("/")
-        found, path = fs.FileSystem.from_uri(url)
+        found, path = fs.FileSystem.from_uri(_HADOOP_S3.sub("s3://", url))
     except (ValueError, OSError, TypeError) as unknown:
         raise InvalidRequest(f"{urlsplit(url).scheme}:// is no place of tables that can be read here") from unknown
     return found, path.rstrip("/")
@@ -68,6 +71,10 @@ class FolderWarehouse:
                 return located(clean, self.filesystem, place, None)
         tried = " or ".join(place.removeprefix(self.root).strip("/") for place in places)
         raise FailedPrecondition(f"the warehouse has no table {clean} (looked for {tried}); has its job run?")
+
+    def has(self, name: str) -> bool:
+        """Whether there is a folder of the table's."""
+        return bool(self.filesystem.get_file_info(self.place(name)).type == fs.FileType.Directory)
 
     def place(self, name: str) -> str:
         """The folder of a table: where it lies, or where a new one belongs. Raises InvalidRequest where the name is none."""
@@ -96,7 +103,7 @@ def located(
     """
     url = location
     if filesystem is None:
-        filesystem, location = _filesystem(url)
+        filesystem, location = filesystem_of(url)
     if is_delta(filesystem, location):
         return DeltaTable.open(name, url)
     if _is_directory(filesystem, f"{location}/metadata") and not partitions:
@@ -104,7 +111,7 @@ def located(
     if partitions is None:
         return ParquetTable(name, filesystem, [(location, {})])
     keys, places = partitions
-    return ParquetTable(name, filesystem, [(_filesystem(place)[1], values) for place, values in places], keys)
+    return ParquetTable(name, filesystem, [(filesystem_of(place)[1], values) for place, values in places], keys)
 
 
 def is_delta(filesystem: fs.FileSystem, folder: str) -> bool:

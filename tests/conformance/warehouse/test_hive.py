@@ -1,7 +1,5 @@
 """The reader of a Hive metastore on a real one: partitions lie where it says, in the formats that its tables have."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hive_metastore import ttypes
-from hive_metastore.ThriftHiveMetastore import Client
 from pyiceberg.catalog import load_catalog
-from thrift.protocol.TBinaryProtocol import TBinaryProtocol
-from thrift.transport.TSocket import TSocket
-from thrift.transport.TTransport import TBufferedTransport
 
 from chronoserve.model.errors import FailedPrecondition, Unavailable
 from chronoserve.warehouse.places import open_warehouse
 from chronoserve.warehouse.port import Condition
 from tests.conformance.conftest import running_engine
+from tests.conformance.warehouse.metastores import client, make_database, storage
 from tests.engines.engine import Engine
 from tests.engines.hive import HiveMetastore
 
@@ -30,28 +25,8 @@ COLUMNS = {"key_bytes": "binary", "n": "bigint"}
 def metastore(engines: dict[str, Engine], tmp_path_factory: pytest.TempPathFactory) -> HiveMetastore:
     found = running_engine("hive", engines, tmp_path_factory)
     assert isinstance(found, HiveMetastore)
-    with client(found) as made:
-        made.create_database(ttypes.Database(name="ns", locationUri=f"file://{found.directory}/warehouse/ns.db"))
+    make_database(found, "ns")
     return found
-
-
-@contextmanager
-def client(metastore: HiveMetastore) -> Iterator[Any]:
-    transport = TBufferedTransport(TSocket("127.0.0.1", metastore.port))
-    transport.open()
-    yield Client(TBinaryProtocol(transport))
-    transport.close()
-
-
-def storage(location: Path) -> Any:
-    return ttypes.StorageDescriptor(
-        cols=[ttypes.FieldSchema(name=name, type=kind) for name, kind in COLUMNS.items()],
-        location=f"file://{location}",
-        inputFormat="org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
-        outputFormat="org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-        serdeInfo=ttypes.SerDeInfo(serializationLib="org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe", parameters={}),
-        parameters={},
-    )
 
 
 def make_table(metastore: HiveMetastore, name: str, location: Path, keys: tuple[str, ...] = ()) -> None:
@@ -59,7 +34,7 @@ def make_table(metastore: HiveMetastore, name: str, location: Path, keys: tuple[
     table = ttypes.Table(
         tableName=name,
         dbName="ns",
-        sd=storage(location),
+        sd=storage(location, COLUMNS),
         partitionKeys=[ttypes.FieldSchema(name=key, type="string") for key in keys],
         parameters={"EXTERNAL": "TRUE"},
         tableType="EXTERNAL_TABLE",
@@ -71,7 +46,9 @@ def make_table(metastore: HiveMetastore, name: str, location: Path, keys: tuple[
 def add_partition(metastore: HiveMetastore, table: str, location: Path, *values: str) -> None:
     location.mkdir(parents=True, exist_ok=True)
     with client(metastore) as made:
-        made.add_partition(ttypes.Partition(values=list(values), dbName="ns", tableName=table, sd=storage(location), parameters={}))
+        made.add_partition(
+            ttypes.Partition(values=list(values), dbName="ns", tableName=table, sd=storage(location, COLUMNS), parameters={})
+        )
 
 
 def rows(count: int, tag: str) -> pa.Table:

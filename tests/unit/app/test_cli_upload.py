@@ -54,7 +54,8 @@ def test_a_dry_run_writes_nothing(repo: Path) -> None:
 @pytest.mark.parametrize(("more", "said"), [
     (["--ds", "March"], "no day"),
     (["--format", "iceberg"], "iceberg://"),
-    (["--output", "hive://nowhere:1"], "--output"),
+    (["--output", "hive://127.0.0.1:1"], "does not answer"),
+    (["--output", "hive://127.0.0.1:1", "--format", "delta"], "Parquet"),
 ])  # fmt: skip
 def test_what_cannot_be_is_told_with_what_can(repo: Path, more: list[str], said: str) -> None:
     answer = run(*words(repo, *more))
