@@ -269,7 +269,8 @@ async def test_an_error_of_the_whole_load_ends_it(tmp_path: Path) -> None:
     bench.store.fates = [None, lambda puts: [None] * 5 + [FailedPrecondition("disk full: free some space")] * (len(puts) - 5)]
     with pytest.raises(FailedPrecondition):
         await bench.load(path)
-    bench.store.fates = [lambda _: Unavailable("away")] * bulk.ATTEMPTS_MAX
+    batches = 3  # which are written side by side: each must find the store away at every try
+    bench.store.fates = [lambda _: Unavailable("away")] * bulk.ATTEMPTS_MAX * batches
     with pytest.raises(Unavailable, match="resume_token"):
         await bench.load(path)
 
