@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TypeVar
 
 import pytest
 import pytest_asyncio
@@ -13,7 +14,9 @@ from chronoserve.testing.clock import ManualClock
 from chronoserve.testing.conformance import StoreBench
 from tests.conformance.stores import STORES, Store
 from tests.engines import engine_class
-from tests.engines.engine import Engine
+from tests.engines.engine import Engine, Installable
+
+Found = TypeVar("Found", bound=Installable)
 
 REQUIRED = set(os.environ.get("CHRONOSERVE_REQUIRE_ENGINES", "").split(","))
 
@@ -26,16 +29,20 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engi
         engine.stop()
 
 
+def installed(found: type[Found]) -> type[Found]:
+    """An engine or environment that is there. Where it is not: skip by name, or fail if it is required."""
+    if not found.installed():
+        message = f"{found.name} is not installed: make engines ONLY={found.name}"
+        if REQUIRED & {"all", found.name}:
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
 def running_engine(name: str, engines: dict[str, Engine], tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """The engine, started on first use. Where it is not installed: skip, or fail if it is required."""
     if name not in engines:
-        found = engine_class(name)
-        if not found.installed():
-            message = f"the engine {name} is not installed: make engines ONLY={name}"
-            if REQUIRED & {"all", name}:
-                pytest.fail(message)
-            pytest.skip(message)
-        engine = found(tmp_path_factory.mktemp(name))
+        engine = installed(engine_class(name))(tmp_path_factory.mktemp(name))
         engine.start()
         engines[name] = engine
     return engines[name]

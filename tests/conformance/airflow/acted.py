@@ -10,13 +10,14 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.models import DagRun
+from airflow.models import DagRun, TaskInstance
 from airflow.utils.session import create_session
 
 try:
     from airflow.dag_processing.dagbag import DagBag
-except ImportError:  # Airflow 2
+except ImportError:  # Airflow 2; its notes on runs refer to users, whose table only this module declares
     from airflow.models import DagBag
+    from airflow.providers.fab.auth_manager import models as _users  # noqa: F401
 
 THREE = not hasattr(DagRun, "execution_date")
 
@@ -32,12 +33,11 @@ def run_of(session: Any, dag_id: str, at: datetime) -> Any:
 
 def leave(dag_id: str, at: datetime, states: dict[str, str]) -> None:
     with create_session() as session:
-        run = run_of(session, dag_id, at)
-        run.state = "running"
-        for task in run.get_task_instances(session=session):
-            if task.task_id in states:
-                task.state = states[task.task_id]
-                session.merge(task)
+        run_id = run_of(session, dag_id, at).run_id
+        session.query(DagRun).filter(DagRun.run_id == run_id, DagRun.dag_id == dag_id).update({"state": "running"})
+        for task_id, state in states.items():
+            tasks = session.query(TaskInstance).filter(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+            tasks.filter(TaskInstance.task_id == task_id).update({"state": state})
 
 
 def act(dag_id: str, at: datetime) -> dict[str, Any]:
@@ -49,8 +49,11 @@ def act(dag_id: str, at: datetime) -> dict[str, Any]:
         return {"state": run.state, "tasks": tasks}
 
 
-found: list[dict[str, Any] | None] = []
+found: list[dict[str, Any]] = []
 for step in json.loads(sys.argv[2]):
     day = datetime.fromisoformat(step["day"]).replace(tzinfo=UTC)
-    found.append(leave(step["dag"], day, step["left"]) if "left" in step else act(step["dag"], day))
+    if "left" in step:
+        leave(step["dag"], day, step["left"])
+    else:
+        found.append(act(step["dag"], day))
 print("\n" + json.dumps(found))
