@@ -73,6 +73,8 @@ lock: setup ## resolve the dependencies again
 	  -c requirements/held.txt pyproject.toml --extra all --group dev -o requirements/dev.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
 	  -c requirements/held.txt -c requirements/dev.lock pyproject.toml --extra all -o requirements/serve.lock
+	printf 'chronon-ai==0.0.115\n' | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
+	  --python-version 3.11 --override requirements/chronon.without.txt - -o server/chronoserve/app/compiling/chronon.lock
 	scripts/native.sh --lock
 
 image: ## the container image (needs Docker or another builder: BUILDER=buildah\ bud)

@@ -17,6 +17,7 @@ ENGINES = {
 ENVIRONMENTS = {
     "airflow2": "tests.engines.environments:Airflow2",
     "airflow3": "tests.engines.environments:Airflow3",
+    "chronon": "tests.engines.environments:Chronon",
     "dagster": "tests.engines.environments:Dagster",
     "prefect": "tests.engines.environments:Prefect",
     "spark": "tests.engines.environments:Spark",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chronoserve.app.compiling import environment as compiling
 from tests.engines.engine import CACHE, Installable
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,20 @@ class Airflow2(Environment):
 
 class Airflow3(Environment):
     name = "airflow3"
+
+
+class Chronon(Environment):
+    """chronon-ai, where ``chronoserve compile`` installs and looks for it."""
+
+    name = "chronon"
+
+    @classmethod
+    def directory(cls) -> Path:
+        return compiling.default_directory()
+
+    @classmethod
+    def install(cls) -> None:
+        compiling.install()
 
 
 class Dagster(Environment):

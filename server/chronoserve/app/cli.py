@@ -16,6 +16,7 @@ DEFAULT_STORE = "lmdb://{cwd}/chronoserve-data"
 
 LATER = {
     "bench": "Load a running server and show its rate and latency.",
+    "compile": "Confs from the Python that authors write, with chronon-ai's compile.py.",
     "demo": "A server, Chronon's own recorded bytes; the same bytes and a join's features back.",
     "doctor": "Check configuration, stores, versions and clocks; say what to do.",
     "config": "Where each setting of a job comes from.",
@@ -34,7 +35,7 @@ LATER = {
     "verify": "Recordings of Chronon's JVM, or its live service, compared with our answers.",
 }
 """Verbs in modules of their name (``-`` becomes ``_``), with their line in the help: nothing is imported before it is asked for."""
-PLACES = {"list": ("listing", "list_names")}
+PLACES = {"list": ("listing", "list_names"), "compile": ("compiling.verb", "compile_confs")}
 """Module and name of the verbs that would hide something of Python's."""
 
 
