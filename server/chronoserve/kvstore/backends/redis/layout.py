@@ -1,4 +1,4 @@
-"""What chronoserve stores in Redis, version 1: keys, members, scripts and the commands that read and write them.
+"""What chronoserve stores in Redis, version 1: keys and members, and the commands that read them; ``scripts`` writes them.
 
 Each (dataset, key) is one Redis key, ``cs1:{}:<dataset>:<key>``. The empty braces are no hash tag and keep later ones
 from being one, so a cluster hashes the whole key, whatever bytes it holds.
@@ -11,7 +11,6 @@ from being one, so a cluster hashes the whole key, whatever bytes it holds.
 
 import json
 from collections.abc import Sequence
-from hashlib import sha1
 from struct import Struct
 
 from chronoserve.kvstore.backends.redis.connection import pack
@@ -27,73 +26,6 @@ NEVER = 2**64 - 1
 MILLIS = Struct(">Q")
 EXPIRES_AT_BEGINS = 24
 VALUE_BEGINS = 32
-
-PUT_LATEST = """
--- KEYS: the key. ARGV: timed value, its millis, expires_at (0: never). The newest millis stays; at equal ones the later write.
-local function varint(text, at)
-  local number, scale = 0, 1
-  while true do
-    local byte = string.byte(text, at)
-    at = at + 1
-    if byte < 128 then return number + byte * scale, at end
-    number = number + (byte - 128) * scale
-    scale = scale * 128
-  end
-end
-
--- A timed value is 0a <length> 0a <length> <value> 10 <millis>; an empty value and zero millis are left out.
-local function event_time(timed_value)
-  local length, at = varint(timed_value, 2)
-  if string.byte(timed_value, at) == 0x0a then
-    length, at = varint(timed_value, at + 1)
-    at = at + length
-  end
-  if string.byte(timed_value, at) ~= 0x10 then return 0 end
-  return (varint(timed_value, at + 1))
-end
-
-local stored = redis.call('GET', KEYS[1])
-if stored and event_time(stored) > tonumber(ARGV[2]) then return 0 end
-if ARGV[3] == '0' then
-  redis.call('SET', KEYS[1], ARGV[1])
-else
-  redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[3])
-end
-return 1
-"""
-
-PUT_TIMED = """
--- KEYS: the key. ARGV: millis and nonce (24 bytes), expires_at (8 bytes) and timed value, expires_at (0: never), now.
--- A value that is there under the same millis and nonce stays as it is, unless it has expired.
-local key, identity, expires_at, now = KEYS[1], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
-
-local function drop_expired(members)
-  for _, member in ipairs(members) do
-    if struct.unpack('>I8', member, 25) <= now then redis.call('ZREM', key, member) end
-  end
-end
-
--- No member with this identity sorts after nine ff: expires_at is eight bytes and a timed value begins with 0a.
-local last = '(' .. identity .. string.rep('\\255', 9)
-local same = redis.call('ZRANGE', key, '[' .. identity, last, 'BYLEX', 'LIMIT', 0, 1)[1]
-if same and struct.unpack('>I8', same, 25) > now then return 0 end
-local existed = redis.call('EXISTS', key) == 1
-if same then drop_expired({same}) end
--- Each write looks at the oldest few: what expires is reclaimed at least as fast as it comes, at a bounded cost a write.
-if existed and expires_at > 0 then drop_expired(redis.call('ZRANGE', key, '-', '+', 'BYLEX', 'LIMIT', 0, 4)) end
-redis.call('ZADD', key, 0, identity .. ARGV[2])
-if expires_at == 0 then
-  if existed then redis.call('PERSIST', key) end
-elseif existed and redis.call('ZCARD', key) > 1 then
-  redis.call('PEXPIREAT', key, expires_at, 'GT')
-else
-  redis.call('PEXPIREAT', key, expires_at)
-end
-return 1
-"""
-
-SCRIPTS = (PUT_LATEST, PUT_TIMED)
-PUT_LATEST_SHA, PUT_TIMED_SHA = (sha1(script.encode()).hexdigest().encode() for script in SCRIPTS)  # noqa: S324 - EVALSHA's own naming
 
 
 def key_prefix(dataset: Dataset) -> bytes:
@@ -124,14 +56,6 @@ def mget_command(arguments: Sequence[bytes]) -> bytes:
 def member(put: PutRequest) -> bytes:
     """A TIMED value as it is stored."""
     return b"".join((MILLIS.pack(put.millis), put.nonce, MILLIS.pack(put.expires_at or NEVER), put.timed_value))
-
-
-def put_command(key: bytes, put: PutRequest, now: int) -> bytes:
-    """The command that applies ``put`` to the Redis key ``key``; ``now`` in epoch milliseconds."""
-    if not put.dataset.timed:
-        return pack(b"EVALSHA", PUT_LATEST_SHA, 1, key, put.timed_value, put.millis, put.expires_at)
-    stored = member(put)
-    return pack(b"EVALSHA", PUT_TIMED_SHA, 1, key, stored[:EXPIRES_AT_BEGINS], stored[EXPIRES_AT_BEGINS:], put.expires_at, now)
 
 
 def get_timed_command(key: bytes, after_ts_millis: int) -> bytes:

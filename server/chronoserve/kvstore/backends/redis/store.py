@@ -13,19 +13,18 @@ from contextlib import suppress
 from chronoserve.kvstore.backends.redis.connection import Outcome, Refusal, Reply, pack, refused
 from chronoserve.kvstore.backends.redis.layout import (
     DATASETS,
-    SCRIPTS,
     BulkHeads,
     decode_properties,
     encode_properties,
     get_timed_command,
     key_prefix,
     mget_command,
-    put_command,
     timed_values,
 )
 from chronoserve.kvstore.backends.redis.node import Access, Address, Node, at, named_by_sentinel
 from chronoserve.kvstore.backends.redis.routes import Cluster, Routes, Single
 from chronoserve.kvstore.backends.redis.scan import Scan
+from chronoserve.kvstore.backends.redis.scripts import SCRIPT_KEYS_MAX, SCRIPTS, groups
 from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model import values
@@ -48,6 +47,10 @@ MGET_KEYS_MAX = 1000
 PUTS_MAX = 1000
 """Writes sent together: a few milliseconds of the server and of this process's event loop."""
 
+OF_ONE_KEY = ("WRONGTYPE", "ERR")
+"""What a script answers where a key holds something that the store has not written. Another key of the script may have been
+written already, if it is TIMED: to write it again changes nothing."""
+
 BATCHES_MAX = 64
 
 OLDEST_MAJOR_VERSION = 7
@@ -58,6 +61,9 @@ SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory
 
 class RedisStore(KVStore):
     """What does not depend on where keys are; reading does."""
+
+    script_keys_max: int
+    """Keys that one script may have."""
 
     def __init__(self, routes: Routes, clock: Clock, capability: Capability) -> None:
         self.capability = capability
@@ -77,14 +83,28 @@ class RedisStore(KVStore):
         return self._intern(name, await self._ask_registry(commands, deadline, write=True))
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:
-        now = self._clock()
         results: list[PutResult] = []
         for start in range(0, len(requests), PUTS_MAX):
-            puts = requests[start : start + PUTS_MAX]
-            keys = [self._prefixes[put.dataset] + put.key for put in puts]
-            commands = [put_command(key, put, now) for key, put in zip(keys, puts, strict=True)]
-            replies = await self._ask_scripts(keys, commands, deadline)
-            results += [_write_result(reply) for reply in replies]
+            results += await self._put(requests[start : start + PUTS_MAX], self.script_keys_max, deadline)
+        return results
+
+    async def _put(self, puts: Sequence[PutRequest], keys_max: int, deadline: float) -> list[PutResult]:
+        """Write by scripts of up to ``keys_max`` keys. Where one key of a script makes it fail, each of its writes gets its own."""
+        keys = [self._prefixes[put.dataset] + put.key for put in puts]
+        planned = list(groups(keys, puts, self._clock(), keys_max=keys_max))
+        replies = await self._ask_scripts([keys[group.places[0]] for group in planned], [group.command for group in planned], deadline)
+        results: list[PutResult] = [None] * len(puts)
+        alone: list[int] = []
+        for group, reply in zip(planned, replies, strict=True):
+            if group.keys > 1 and isinstance(reply, Refusal) and reply.code in OF_ONE_KEY:
+                alone += group.places
+            elif outcome := _write_result(reply):
+                for place in group.places:
+                    results[place] = outcome
+        if alone:
+            alone.sort()
+            for place, result in zip(alone, await self._put([puts[place] for place in alone], 1, deadline), strict=True):
+                results[place] = result
         return results
 
     async def delete(self, keys: Sequence[Key], *, deadline: float) -> list[PutResult]:
@@ -160,6 +180,8 @@ class RedisStore(KVStore):
 class OneServerStore(RedisStore):
     """All keys in one process: the LATEST keys of a batch are one MGET, and everything leaves in one write."""
 
+    script_keys_max = SCRIPT_KEYS_MAX
+
     def __init__(self, routes: Single, clock: Clock, capability: Capability) -> None:
         super().__init__(routes, clock, capability)
         self._node = routes.node
@@ -200,7 +222,9 @@ class OneServerStore(RedisStore):
 
 
 class ClusterStore(RedisStore):
-    """Keys all over a cluster: MGET does not cross slots, so each key is a command and each node gets one write."""
+    """Keys all over a cluster: neither MGET nor a script crosses slots, so each key is a command and each node gets one write."""
+
+    script_keys_max = 1
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         keys = [self._prefixes[dataset] + key for dataset, key, _ in requests]
