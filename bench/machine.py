@@ -62,13 +62,17 @@ def _first_line(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()[0]
 
 
-def describe() -> dict[str, str | int | float]:
+def here() -> dict[str, str | int | float]:
     """The machine and how busy it is: figures of two runs compare only where this agrees."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 0,
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "go": _first_line("go", "version"),
         "load_average": os.getloadavg()[0],
     }
+
+
+def describe() -> dict[str, str | int | float]:
+    """As ``here``, and the Go that builds the peers."""
+    return {**here(), "go": _first_line("go", "version")}
