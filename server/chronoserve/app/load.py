@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from chronoserve.app import load_online
+from chronoserve.app import load_alone, load_online
 from chronoserve.app.bulk_meter import BulkMeter
 from chronoserve.app.compose import Composed, clock, compose
 from chronoserve.app.settings import load as settings_of
@@ -140,9 +140,10 @@ class _Run:
     async def _reported(self, composed: Composed, wanted: Wanted, *, alone: bool) -> bool:
         """Load one table; its failure does not stop the others."""
         try:
-            await self._expect_newer(composed, wanted)
-            done = await self._load(composed, wanted, alone=alone)
-            await self._verify(composed, wanted)
+            with load_alone.alone(self._given["checkpoints"], self._given["store"], wanted.dataset):
+                await self._expect_newer(composed, wanted)
+                done = await self._load(composed, wanted, alone=alone)
+                await self._verify(composed, wanted)
         except KVError as failed:
             self._screen.fail(failed.message, reason=failed.reason, place=wanted.table)
             return False

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from chronoserve.app.load_alone import alone
 from tests.unit.app.shell import COMMAND, Answer, run
 
 DS = "2023-11-30"
@@ -119,6 +120,25 @@ def test_a_table_written_again_meanwhile_is_loaded_from_its_start(place: Path) -
     answer = load(place)
     assert answer.code == 0, answer.err
     assert "41 rows written" in answer.out
+
+
+def test_a_load_beside_another_of_the_same_dataset_is_refused(place: Path) -> None:
+    upload(place / "warehouse", 20, table="team_other_v1_upload", serving_info=info(name="team.other.v1"))
+    with alone(place / "loads", f"lmdb://{place / 'store'}", DATASET):
+        refused = load(place)
+        assert refused.code == 1
+        assert f"{DATASET} is being loaded by another process" in refused.err
+        assert load(place, tables=("ns.team_other_v1_upload",)).code == 0
+    assert value(place, "k7") is None
+    assert load(place).code == 0
+
+
+def test_checkpoints_that_cannot_be_kept_are_a_refusal(place: Path) -> None:
+    (place / "loads").write_text("a file")
+    refused = load(place)
+    assert refused.code == 1
+    assert "name another folder by --checkpoints" in refused.err
+    assert value(place, "k7") is None
 
 
 def killed_after(place: Path, lines: int) -> bool:
