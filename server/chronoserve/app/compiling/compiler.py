@@ -11,7 +11,6 @@ from types import FrameType
 from typing import NoReturn
 
 from chronoserve.app.compiling.environment import Environment
-from chronoserve.model.errors import DeadlinePassed
 
 MODULE = "ai.chronon.repo.compile"
 PASSED_ON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
@@ -41,16 +40,13 @@ class Compiler:
         """Compile a file or folder, relative to the root.
 
         Raises:
-            DeadlinePassed: it took longer than ``seconds``, and was ended.
+            TimeoutError: it took longer than ``seconds``, and was ended.
         """
         with _terminable(), _process(self._command(input_path), self.root) as process:
             try:
                 output, _ = process.communicate(self._answers(), timeout=seconds)
             except subprocess.TimeoutExpired as late:
-                message = (
-                    f"compile.py took more than {seconds:g} s for {input_path} and was ended, nothing was written: --timeout gives it more"
-                )
-                raise DeadlinePassed(message) from late
+                raise TimeoutError from late
         return Ran(output, process.returncode)
 
     def _command(self, input_path: str) -> Sequence[str]:

@@ -10,7 +10,7 @@ from chronoserve.app.compiling.compiler import Compiler, Ran
 from chronoserve.app.compiling.servable import judged
 from chronoserve.app.compiling.stage import Change, Stage, changes, digest, parsed
 from chronoserve.app.compiling.transcript import Fault, Said, Transcript, Verdict, read
-from chronoserve.model.errors import FailedPrecondition
+from chronoserve.model.errors import DeadlinePassed, FailedPrecondition
 
 NEW, CHANGED, UNCHANGED, SKIPPED = "new", "changed", "unchanged", "skipped"
 REFUSED, INVALID, FAILED, STALE, NOT_REACHED, EMPTY = "refused", "invalid", "failed", "stale", "not reached", "empty"
@@ -52,7 +52,12 @@ def compiled(compiler: Compiler, stage: Stage, inputs: Sequence[str], seconds: f
         FailedPrecondition: compile.py was killed, so nothing was put in place; or a conf cannot be written.
     """
     end = time.monotonic() + seconds
-    runs = [(each, compiler.run(each, seconds=max(end - time.monotonic(), 0.0))) for each in inputs]
+    try:
+        runs = [(each, compiler.run(each, seconds=max(end - time.monotonic(), 0.0))) for each in inputs]
+    except TimeoutError as late:
+        raise DeadlinePassed(
+            f"compile.py took more than {seconds:g} s and was ended, nothing was written: --timeout gives it more"
+        ) from late
     for _, ran in runs:
         _refuse_killed(ran)
     transcripts = [(each, read(ran.output, ran.code, compiler.root)) for each, ran in runs]
@@ -129,13 +134,14 @@ class _Judge:
 
     def _sources(self, given: str, transcript: Transcript, confs: dict[str, Outcome]) -> Iterator[Outcome]:
         """What is to be said of the source files of an input."""
+        taken_up = [said.key for said in transcript.said]
         unread = {self._relative(fault.file): fault for fault in transcript.unread if fault.file is not None}
         for path in sorted(unread):
             yield Outcome(path, FAILED, errors=[self._explained(unread[path])])
         if transcript.stopped:
             if transcript.end is not None:
                 yield self._stopped(given, transcript.said, transcript.end, confs)
-            bare = [path for path in self._files(given) if path not in unread and not _gave(path, confs) and path != given]
+            bare = [path for path in self._files(given) if path not in unread and not _gave(path, taken_up) and path != given]
             yield from (Outcome(path, NOT_REACHED, errors=["compile.py had stopped before it"]) for path in bare)
         elif not transcript.said and not unread:
             what = "no objects of Chronon at its top level" if given.endswith(".py") else "no Python files with objects of Chronon"
@@ -152,7 +158,9 @@ class _Judge:
 
     def _files(self, given: str) -> Iterator[str]:
         folder = self._root / given
-        return (self._relative(path) for path in sorted(folder.rglob("*.py"))) if folder.is_dir() else iter(())
+        return (
+            (self._relative(path) for path in sorted(folder.rglob("*.py")) if path.name != "__init__.py") if folder.is_dir() else iter(())
+        )
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
@@ -191,7 +199,7 @@ def _name(key: str) -> str:
     return key.partition("/")[2].replace("/", ".", 1)
 
 
-def _gave(path: str, confs: dict[str, Outcome]) -> bool:
+def _gave(path: str, keys: Iterable[str]) -> bool:
     """Whether a source file gave any conf: ``joins/team/sub/file.py`` gives ``joins/team/sub.file.…``."""
     kind, team, *rest = path.removesuffix(".py").split("/")
-    return any(key.startswith(f"{kind}/{team}/{'.'.join(rest)}.") for key in confs)
+    return any(key.startswith(f"{kind}/{team}/{'.'.join(rest)}.") for key in keys)

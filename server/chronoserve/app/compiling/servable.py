@@ -1,6 +1,7 @@
 """Whether what was compiled can be uploaded and served here, as far as a conf tells without its tables."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,8 +11,10 @@ from chronoserve.model.errors import InvalidRequest, KVError, Unsupported
 from chronoserve.sql.analyze import refusal
 from chronoserve.sql.functions import FUNCTIONS
 from chronoserve.sql.parser import parse
-from chronoserve.sql.syntax import Call
+from chronoserve.sql.syntax import Call, Name
 
+CUT_OFF = Name("as")
+"""What the rest of ``1 + as name`` is to Spark, which puts the name behind each expression."""
 RESOLVED_BY_NAME = frozenset({"struct", "arrays_zip"})
 EXPLODES = frozenset({"explode", "explode_outer"})
 """What a select may do once, and a derivation may not."""
@@ -95,21 +98,21 @@ def _judge_derivations(derivations: Iterable[Derivation], found: Judgement, owne
 def _wrong(text: str, name: str | None, also: frozenset[str] = frozenset()) -> KVError | None:
     """Syntax and functions; types are known once there are tables."""
     try:
-        tree = parse(text, name)
-        for function in _functions(tree):
-            if function not in FUNCTIONS and function not in also | RESOLVED_BY_NAME:
-                raise refusal(function)
+        for node in _nodes(parse(text, name)):
+            if isinstance(node, Call) and node.function not in FUNCTIONS and node.function not in also | RESOLVED_BY_NAME:
+                raise refusal(node.function)
+            if node == CUT_OFF and not re.search(r"\bas\b", text, re.IGNORECASE):
+                return InvalidRequest("it ends too early: an operand is missing", field="expression")
     except (InvalidRequest, Unsupported) as wrong:
         return wrong
     return None
 
 
-def _functions(value: object) -> Iterator[str]:
-    if isinstance(value, Call):
-        yield value.function
+def _nodes(value: object) -> Iterator[object]:
     if isinstance(value, tuple):
         for each in value:
-            yield from _functions(each)
+            yield from _nodes(each)
     elif dataclasses.is_dataclass(value):
+        yield value
         for each in dataclasses.fields(value):
-            yield from _functions(getattr(value, each.name))
+            yield from _nodes(getattr(value, each.name))
