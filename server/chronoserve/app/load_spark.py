@@ -18,13 +18,12 @@ from chronoserve.app import load_online
 from chronoserve.app.compose import clock, compose
 from chronoserve.app.settings import load as settings_of
 from chronoserve.ingest.source import ROWS_PER_BATCH, Row, Rows
-from chronoserve.ingest.upload_table import KEY, TIME, VALUE, Judged, UploadTable, dataset_of, kind_of
+from chronoserve.ingest.upload_table import DAY, KEY, TIME, VALUE, Judged, UploadTable, dataset_of, kind_of
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model.errors import FailedPrecondition, KVError
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.model.partitions import PartitionSpec
 from chronoserve.service.bulk import BulkLoader, Progress
-from chronoserve.warehouse.port import Condition
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +85,7 @@ class SparkTable:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def schema(self) -> "pa.Schema":
+    def schema(self, conditions: object = ()) -> "pa.Schema":
         raise FailedPrecondition(f"{self.name} is read by Spark")
 
     def partition_columns(self) -> tuple[str, ...]:
@@ -111,7 +110,7 @@ class Job:
         self._partition = partition
         self._place = place
         self._spark = spark
-        self._condition = Condition(spec.column, "==", partition)
+        self._day_column = spec.column
 
     def run(self, *, force: bool) -> tuple[int, int]:
         """Rows written and rows refused. Raises KVError where nothing, or not the serving info, was written."""
@@ -139,7 +138,8 @@ class Job:
         columns = [KEY, VALUE, *([TIME] if self._upload.carries_time else [])]
         try:
             table = self._spark.table(self._table)
-            return table.where(table[self._condition.column] == self._partition).select(*columns)
+            day = self._day_column if self._day_column in table.columns else DAY
+            return table.where(table[day] == self._partition).select(*columns)
         except AnalysisException as missing:
             why = str(missing).partition("\n")[0][:200]
             raise FailedPrecondition(f"{self._table}/{self._partition}: Spark cannot read it ({why}); has its upload run?") from missing

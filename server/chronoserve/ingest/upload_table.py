@@ -7,6 +7,7 @@ nothing. The serving-info row comes last: until it is written, readers go on wit
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chronoserve.ingest.source import Rows, from_row
@@ -20,7 +21,7 @@ from chronoserve.warehouse.port import Condition, Table, Warehouse
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY, VALUE, TIME = "key_bytes", "value_bytes", "ts"
+KEY, VALUE, TIME, DAY = "key_bytes", "value_bytes", "ts", "ds"
 BINARY = ("binary", "large_binary")
 INTEGER = ("int64", "int32")
 """Types of Arrow that the columns may have; Chronon's own is the first."""
@@ -64,8 +65,9 @@ class UploadTable:
         self._dataset = dataset
         self._partition = partition
         self._batch_end = spec.shift(partition, 1)
-        self._conditions = (Condition(spec.column, "==", partition),)
+        self._spec = spec
         self._judged: Judged | None = None
+        self._judged_as = ""
 
     @classmethod
     def of(cls, warehouse: Warehouse, name: str, *, dataset: str, partition: str, spec: PartitionSpec) -> "UploadTable":
@@ -86,6 +88,13 @@ class UploadTable:
     def fingerprint(self) -> str:
         return f"{self._table.name}:{self._table.fingerprint(self._conditions)}"
 
+    @cached_property
+    def _conditions(self) -> tuple[Condition, ...]:
+        """Rows of the day. Chronon calls the column ``ds`` in a table without partitions, whatever partitions are called elsewhere."""
+        own = self._spec.column
+        known = own == DAY or own in self._table.partition_columns() or own in self._table.schema().names
+        return (Condition(own if known else DAY, "==", self._partition),)
+
     def judge(self) -> Judged:
         """Read every row once, and keep what was found.
 
@@ -94,6 +103,7 @@ class UploadTable:
             CorruptValue: a file cannot be read, or the serving info is none.
         """
         if self._judged is None:
+            self._judged_as = self.fingerprint()
             self._judged = self._look()
         return self._judged
 
@@ -122,8 +132,11 @@ class UploadTable:
         return Judged(rows - without_key, without_key, infos[0])
 
     def batches(self, start: int) -> Iterator[Rows]:
+        """Raises FailedPrecondition where the table was written again since it was judged: then its serving info is not handed over."""
         judged = self.judge()
         yield from from_row(self._data_rows(start), 0)
+        if self.fingerprint() != self._judged_as:
+            raise FailedPrecondition(f"{self._place} was written again while it was loaded: load it again")
         if judged.serving_info is not None and start < judged.rows:
             yield Rows([SERVING_INFO_KEY], [judged.serving_info], after_all=True)
 

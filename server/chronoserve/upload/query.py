@@ -50,7 +50,7 @@ class SourceQuery:
         """``partition_end``: the epoch milliseconds at which a partition's day ends."""
         self._plan = plan
         self._partition_end = partition_end
-        self.raw = arrow.struct_of(plan.table.schema())
+        self.raw = arrow.struct_of(plan.table.schema(plan.conditions))
         self._by_lower = {name.lower(): name for name in self.raw.names}
         self.columns: tuple[Selected, ...] = self._select()
         self._wheres = [self._where(text) for text in plan.wheres]

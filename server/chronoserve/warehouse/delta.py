@@ -36,7 +36,7 @@ class DeltaTable:
     def format(self) -> str:
         return "delta"
 
-    def schema(self) -> pa.Schema:
+    def schema(self, conditions: Sequence[Condition] = ()) -> pa.Schema:
         return self._dataset().schema
 
     def partition_columns(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class IcebergTable:
     def format(self) -> str:
         return "iceberg"
 
-    def schema(self) -> pa.Schema:
+    def schema(self, conditions: Sequence[Condition] = ()) -> pa.Schema:
         found: pa.Schema = self._table.schema().as_arrow()
         return pa.schema([pa.field(field.name, _plain(field.type), field.nullable) for field in found])
 

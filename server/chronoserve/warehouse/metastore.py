@@ -1,27 +1,80 @@
 """Tables of a Hive metastore, over its Thrift protocol. Where a partition lies is asked, never guessed."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from pyarrow import fs
 
 from chronoserve.model.errors import FailedPrecondition, Unavailable
 from chronoserve.warehouse.iceberg import IcebergTable
-from chronoserve.warehouse.port import Table, needs, split_name
+from chronoserve.warehouse.parquet import Partitions, fulfils
+from chronoserve.warehouse.port import Condition, Table, needs, split_name
 
 TIMEOUT_MILLIS = 30_000
 ALL_PARTITIONS = -1
-
-Partitions = tuple[tuple[str, ...], Sequence[tuple[str, Mapping[str, str]]]]
 
 
 class Locate(Protocol):
     """``places.located``: the table at a place."""
 
     def __call__(self, name: str, filesystem: fs.FileSystem | None, location: str, partitions: Partitions | None) -> Table: ...
+
+
+class MetastorePartitions:
+    """Of one table, as they were when they were first asked for: an answer is kept as long as the table is open.
+
+    ``columns`` in their order, with Hive's types.
+    """
+
+    def __init__(self, warehouse: "HiveWarehouse", table: str, columns: Mapping[str, str]) -> None:
+        self._warehouse = warehouse
+        self._table = table
+        self._types = columns
+        self._names: list[dict[str, str]] | None = None
+        self._places: dict[tuple[Condition, ...], list[tuple[str, Mapping[str, str]]]] = {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self._types)
+
+    def values(self) -> Sequence[Mapping[str, str]]:
+        if self._names is None:
+            with self._warehouse.client(self._table) as client:
+                names = client.get_partition_names(*_name_of(self._table), ALL_PARTITIONS)
+            self._names = [_values_of(name) for name in names]
+        return self._names
+
+    def places(self, conditions: Sequence[Condition]) -> Sequence[tuple[str, Mapping[str, str]]]:
+        asked = tuple(each for each in conditions if each.column in self._types)
+        if asked not in self._places:
+            self._places[asked] = self._asked(asked)
+        return self._places[asked]
+
+    def _asked(self, conditions: Sequence[Condition]) -> list[tuple[str, Mapping[str, str]]]:
+        with self._warehouse.client(self._table) as client:
+            found = client.get_partitions_by_filter(*_name_of(self._table), self._filter(conditions), ALL_PARTITIONS)
+        each_of = ((self._warehouse.path(each.sd.location), dict(zip(self._types, each.values, strict=True))) for each in found)
+        return [(place, values) for place, values in each_of if fulfils(values, conditions)]
+
+    def _filter(self, conditions: Sequence[Condition]) -> str:
+        """For the metastore; it compares texts as we do, and columns of other types, or values with quotes, not at all here."""
+        texts = [each for each in conditions if self._types[each.column] == "string" and '"' not in each.value]
+        return " and ".join(f'{each.column} {"=" if each.operator == "==" else each.operator} "{each.value}"' for each in texts)
+
+
+def _name_of(table: str) -> tuple[str, str]:
+    namespace, _, name = table.rpartition(".")
+    return namespace or "default", name
+
+
+def _values_of(name: str) -> dict[str, str]:
+    """``ds=2023-11-30/name=team%2Fjoin.v1`` as a mapping."""
+    pairs = (part.partition("=") for part in name.split("/"))
+    return {column: unquote(value) for column, _, value in pairs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +84,8 @@ class HiveWarehouse:
     host: str
     port: int
     located: Locate
+    path: Callable[[str], str]
+    """Of a URL, on its file system."""
 
     def table(self, name: str) -> Table:
         clean, _ = split_name(name)
@@ -39,12 +94,8 @@ class HiveWarehouse:
             found = client.get_table(namespace or "default", table)
             if (found.parameters or {}).get("table_type", "").upper() == "ICEBERG":
                 return IcebergTable.of_folder(clean, found.parameters["metadata_location"])
-            keys = tuple(key.name for key in found.partitionKeys or ())
-            if not keys:
-                return self.located(clean, None, found.sd.location, None)
-            partitions = client.get_partitions(namespace or "default", table, ALL_PARTITIONS)
-        places = [(each.sd.location, dict(zip(keys, each.values, strict=True))) for each in partitions]
-        return self.located(clean, None, found.sd.location, (keys, places))
+        keys = {key.name: key.type for key in found.partitionKeys or ()}
+        return self.located(clean, None, found.sd.location, MetastorePartitions(self, clean, keys) if keys else None)
 
     def described(self, name: str) -> Any:
         """As ``found``, over a connection of its own."""

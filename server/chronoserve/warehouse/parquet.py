@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -28,10 +29,6 @@ class DataFile:
     changed: str
     partition: Mapping[str, str]
 
-    def fulfils(self, conditions: Sequence[Condition]) -> bool:
-        """Whether its partition does; conditions on other columns are not judged here."""
-        return all(_holds(self.partition[each.column], each) for each in conditions if each.column in self.partition)
-
 
 def _holds(value: str, condition: Condition) -> bool:
     match condition.operator:
@@ -43,52 +40,90 @@ def _holds(value: str, condition: Condition) -> bool:
             return value <= condition.value
 
 
+class Partitions(Protocol):
+    """The partitions of a table, where a metastore knows them: each has a folder wherever it says."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    def values(self) -> Sequence[Mapping[str, str]]:
+        """Of every partition, its columns' values."""
+
+    def places(self, conditions: Sequence[Condition]) -> Sequence[tuple[str, Mapping[str, str]]]:
+        """Folder and values of each partition that fulfils the conditions; the same answer as long as the table is open."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParquetTable:
-    """``roots``: folders with the partition values that a metastore gives each (none for a table's own folder)."""
+    """``root``: the table's folder. ``known``: where its partitions are; None: the folders below the root say by their names."""
 
     name: str
     filesystem: fs.FileSystem
-    roots: Sequence[tuple[str, Mapping[str, str]]]
-    keys: tuple[str, ...] | None = None
-    """Partition columns where a metastore names them; None: the folders' names say."""
-    declared: pa.Schema | None = None
+    root: str
+    known: Partitions | None = None
 
     @property
     def format(self) -> str:
         return "parquet"
 
-    def files(self) -> list[DataFile]:
-        """Every data file in the order of its path; names that begin with ``_`` or ``.`` are not data."""
+    def files(self, conditions: Sequence[Condition] = ()) -> list[DataFile]:
+        """The data files of partitions that fulfil the conditions, in the order of their paths.
+
+        Names that begin with ``_`` or ``.`` are not data.
+        """
         found: list[DataFile] = []
         with naming(self.name, "listing its files"):
-            for root, given in self.roots:
+            for root, given in self._roots(conditions):
                 for info in self.filesystem.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True)):
                     folders = info.path.removeprefix(root).strip("/").split("/")
                     if info.type == fs.FileType.File and not any(part.startswith(("_", ".")) for part in folders):
                         found.append(DataFile(info.path, info.size or 0, str(info.mtime_ns), {**given, **_values(folders[:-1])}))
-        return sorted(found, key=lambda file: file.path)
+        return sorted((file for file in found if fulfils(file.partition, conditions)), key=lambda file: file.path)
+
+    def _roots(self, conditions: Sequence[Condition]) -> Sequence[tuple[str, Mapping[str, str]]]:
+        return [(self.root, {})] if self.known is None else self.known.places(conditions)
 
     def partition_columns(self) -> tuple[str, ...]:
-        if self.keys is not None:
-            return self.keys
+        if self.known is not None:
+            return self.known.columns
         return next((tuple(file.partition) for file in self.files()), ())
 
     def partitions(self, column: str) -> list[str]:
-        return sorted({file.partition[column] for file in self.files() if column in file.partition})
+        values = [file.partition for file in self.files()] if self.known is None else self.known.values()
+        return sorted({each[column] for each in values if column in each})
 
     def fingerprint(self, conditions: Sequence[Condition] = ()) -> str:
-        chosen = [file for file in self.files() if file.fulfils(conditions)]
-        return "-".join(f"{file.path.rpartition('/')[2]}:{file.size}:{file.changed}" for file in chosen)
+        return "-".join(f"{file.path.rpartition('/')[2]}:{file.size}:{file.changed}" for file in self.files(conditions))
 
-    def schema(self) -> pa.Schema:
-        return self._whole_schema(self.files())
+    def schema(self, conditions: Sequence[Condition] = ()) -> pa.Schema:
+        """The columns of the newest partition that fulfils the conditions, or of the newest where none does: no other is looked at.
+
+        A partition's files are looked at together; those of others are held against them when they are read.
+
+        Raises:
+            FailedPrecondition: the table has no data files, or those of that partition disagree.
+        """
+        files = self._newest(conditions) or self._newest(())
+        if not files:
+            raise FailedPrecondition(f"{self.name} has no data files; has its job run?")
+        return self._schema_of(files)
+
+    def _newest(self, conditions: Sequence[Condition]) -> list[DataFile]:
+        """The files of the newest partition that has some."""
+        if self.known is None:
+            return newest(self.files(conditions))
+        chosen = (each for each in self.known.values() if fulfils(each, conditions))
+        for values in sorted(chosen, key=lambda each: tuple(each.values()), reverse=True):
+            files = self.files([Condition(column, "==", value) for column, value in values.items()])
+            if files:
+                return files
+        return []
 
     def read(self, columns: Sequence[str] | None = None, conditions: Sequence[Condition] = ()) -> Iterator[pa.RecordBatch]:
-        chosen = [file for file in self.files() if file.fulfils(conditions)]
+        chosen = self.files(conditions)
         if not chosen:
             return
-        whole = self._whole_schema(chosen)
+        whole = self._schema_of(newest(chosen))
         for column in [*(columns or ()), *(each.column for each in conditions)]:
             if column not in whole.names:
                 raise missing_column(self.name, column, whole.names)
@@ -112,29 +147,37 @@ class ParquetTable:
                 if batch.num_rows:
                     yield _with_partition(batch, file.partition, wanted, whole)
 
-    def _whole_schema(self, files: Sequence[DataFile]) -> pa.Schema:
-        """The columns of all files together, types as Spark promotes them when a schema grows, then the partition columns."""
-        if self.declared is not None:
-            return self.declared
+    def _schema_of(self, files: Sequence[DataFile]) -> pa.Schema:
+        """The columns of all these files together, then the partition columns."""
         schemas: list[pa.Schema] = []
         for file in files:
             with naming(self.name, f"reading the schema of {_place(file)}"):
                 found = pads.ParquetFileFormat().inspect(file.path, filesystem=self.filesystem)
                 if not any(found.equals(each) for each in schemas):
                     schemas.append(found)
-        if not schemas:
-            raise FailedPrecondition(f"{self.name} has no data files; has its job run?")
         try:
             whole = pa.unify_schemas(schemas)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as drift:
-            raise FailedPrecondition(f"{self.name}: its files disagree on a column's type ({drift}); rewrite the older ones") from drift
-        keys = self.keys if self.keys is not None else tuple(files[0].partition)
+            folder = _place(files[0]).rpartition("/")[0] or "its folder"
+            raise FailedPrecondition(f"{self.name}: the files of {folder} disagree on a type ({drift}); rewrite the older ones") from drift
+        keys = self.known.columns if self.known is not None else tuple(files[0].partition)
         kept = [field for field in whole if field.name not in keys]
         return pa.schema([*kept, *(pa.field(key, pa.string()) for key in keys)])
 
 
+def fulfils(partition: Mapping[str, str], conditions: Sequence[Condition]) -> bool:
+    """Whether a partition's values do; conditions on other columns are not judged here."""
+    return all(_holds(partition[each.column], each) for each in conditions if each.column in partition)
+
+
+def newest(files: Sequence[DataFile]) -> list[DataFile]:
+    """Those of the partition whose values, as texts, are the largest; all where there are no partitions."""
+    last = max((tuple(file.partition.values()) for file in files), default=())
+    return [file for file in files if tuple(file.partition.values()) == last]
+
+
 def _in_types(batch: pa.RecordBatch, names: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:
-    """The columns ``names`` in the types of ``schema``. Raises TypeError where one cannot be."""
+    """The columns ``names`` in the types of ``schema``, wider where Spark widens what it reads. Raises TypeError where one drifted."""
     arrays = []
     for name in names:
         kind = schema.field(name).type
@@ -142,11 +185,21 @@ def _in_types(batch: pa.RecordBatch, names: Sequence[str], schema: pa.Schema) ->
             arrays.append(pa.nulls(batch.num_rows, kind))
             continue
         column = batch.column(name)
-        try:
-            arrays.append(column if column.type.equals(kind) else column.cast(kind))
-        except pa.ArrowNotImplementedError as mismatch:
-            raise TypeError(f"{name} is {column.type} and not {kind}") from mismatch
+        if not column.type.equals(kind) and not _widens(column.type, kind):
+            raise TypeError(f"{name} is {column.type} here and {kind} in the newest partition that is read")
+        arrays.append(column if column.type.equals(kind) else column.cast(kind))
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([schema.field(name) for name in names]))
+
+
+def _widens(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether every value of one type is the same value of the other: Spark's readers of Parquet widen these."""
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_signed_integer(found) and pa.types.is_signed_integer(wanted):
+        return bool(found.bit_width < wanted.bit_width)
+    texts = (pa.types.is_string, pa.types.is_large_string), (pa.types.is_binary, pa.types.is_large_binary)
+    alike = any(any(one(found) for one in kinds) and any(one(wanted) for one in kinds) for kinds in texts)
+    return alike or (pa.types.is_float32(found) and pa.types.is_float64(wanted))
 
 
 def _fulfilling(batch: pa.RecordBatch, conditions: Sequence[Condition]) -> pa.RecordBatch:

@@ -6,7 +6,6 @@ iceberg://NAME?type=sql&uri=…         an Iceberg catalog; parameters are pyice
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,7 +15,7 @@ from chronoserve.model.errors import FailedPrecondition, InvalidRequest
 from chronoserve.warehouse.delta import DeltaTable
 from chronoserve.warehouse.iceberg import IcebergTable, IcebergWarehouse
 from chronoserve.warehouse.metastore import HiveWarehouse
-from chronoserve.warehouse.parquet import ParquetTable
+from chronoserve.warehouse.parquet import ParquetTable, Partitions
 from chronoserve.warehouse.port import Table, Warehouse, split_name
 
 DEFAULT_NAMESPACE = "default"
@@ -35,7 +34,7 @@ def open_warehouse(url: str) -> Warehouse:
     if parts.scheme == "hive":
         if not parts.hostname:
             raise InvalidRequest("a Hive metastore is named as hive://host:9083")
-        return HiveWarehouse(parts.hostname, parts.port or 9083, located)
+        return HiveWarehouse(parts.hostname, parts.port or 9083, located, lambda url: filesystem_of(url)[1])
     if parts.scheme == "iceberg":
         if not parts.netloc:
             raise InvalidRequest("an Iceberg catalog is named as iceberg://NAME?type=sql&uri=…; NAME is its name on Spark's side")
@@ -90,16 +89,10 @@ class FolderWarehouse:
         return [f"{self.root}/{table}", *inside] if namespace in ("", DEFAULT_NAMESPACE) else inside
 
 
-def located(
-    name: str,
-    filesystem: fs.FileSystem | None,
-    location: str,
-    partitions: tuple[tuple[str, ...], Sequence[tuple[str, Mapping[str, str]]]] | None,
-) -> Table:
+def located(name: str, filesystem: fs.FileSystem | None, location: str, partitions: Partitions | None) -> Table:
     """The table at a place, in the format that its folder shows.
 
-    ``filesystem`` None: ``location`` is a URL. ``partitions``: their columns, and the place and values of each, where a
-    metastore knows them.
+    ``filesystem`` None: ``location`` is a URL. ``partitions``: where a metastore knows them.
     """
     url = location
     if filesystem is None:
@@ -108,10 +101,7 @@ def located(
         return DeltaTable.open(name, url)
     if _is_directory(filesystem, f"{location}/metadata") and not partitions:
         return IcebergTable.of_folder(name, url)
-    if partitions is None:
-        return ParquetTable(name, filesystem, [(location, {})])
-    keys, places = partitions
-    return ParquetTable(name, filesystem, [(filesystem_of(place)[1], values) for place, values in places], keys)
+    return ParquetTable(name, filesystem, location, partitions)
 
 
 def is_delta(filesystem: fs.FileSystem, folder: str) -> bool:

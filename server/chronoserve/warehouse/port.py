@@ -39,8 +39,8 @@ class Table(Protocol):
     def format(self) -> str:
         """``parquet``, ``iceberg`` or ``delta``."""
 
-    def schema(self) -> "pa.Schema":
-        """Columns and their types, partition columns included."""
+    def schema(self, conditions: Sequence[Condition] = ()) -> "pa.Schema":
+        """Columns and their types, partition columns included: those of the rows that fulfil the conditions, where they differ."""
 
     def partition_columns(self) -> tuple[str, ...]:
         """In the order of the layout; empty for a table that is not partitioned."""

@@ -76,6 +76,40 @@ def test_partitions_are_read_where_the_metastore_says(metastore: HiveMetastore, 
     assert read(metastore, "moved", Condition("name", "==", "other")) == []
 
 
+def test_of_many_partitions_only_those_that_are_asked_for_are_fetched(metastore: HiveMetastore, tmp_path: Path) -> None:
+    """Conditions on partitions are the metastore's to judge; names suffice where it is asked which there are."""
+    make_table(metastore, "long", tmp_path / "long", ("ds",))
+    days = [f"202311{day:02}" for day in range(1, 31)]
+    for day in days:
+        add_partition(metastore, "long", tmp_path / "long" / day, day)
+    pq.write_table(rows(1, "a"), tmp_path / "long" / days[3] / "part-0.parquet")
+    pq.write_table(rows(1, "b").rename_columns(["key_bytes", "m"]), tmp_path / "long" / days[8] / "part-0.parquet")
+    table = open_warehouse(metastore.url).table("ns.long")
+    assert table.partitions("ds") == days
+    assert table.schema().names == ["key_bytes", "m", "ds"], "the newest that has files"
+    assert table.schema([Condition("ds", "<=", days[5])]).names == ["key_bytes", "n", "ds"]
+    assert read(metastore, "long", Condition("ds", ">=", days[8])) == [(b"b0", 0, days[8])]
+    assert read(metastore, "long", Condition("ds", "==", days[3]), Condition("ds", "<=", days[3])) == [(b"a0", 0, days[3])]
+    assert read(metastore, "long", Condition("ds", "==", '" or ds != "')) == []
+
+
+def test_what_is_read_of_a_table_is_what_was_there_when_it_was_first_asked(metastore: HiveMetastore, tmp_path: Path) -> None:
+    make_table(metastore, "steady", tmp_path / "steady", ("ds",))
+    add_partition(metastore, "steady", tmp_path / "steady" / "1", "20231101")
+    pq.write_table(rows(1, "old"), tmp_path / "steady" / "1" / "part-0.parquet")
+    condition = (Condition("ds", "==", "20231101"),)
+    table = open_warehouse(metastore.url).table("ns.steady")
+    assert table.fingerprint(condition)
+    with client(metastore) as made:
+        known = made.get_partition("ns", "steady", ["20231101"])
+        known.sd.location = f"file://{tmp_path}/steady/2"
+        (tmp_path / "steady" / "2").mkdir()
+        made.alter_partition("ns", "steady", known)
+    pq.write_table(rows(1, "new"), tmp_path / "steady" / "2" / "part-0.parquet")
+    assert [row["key_bytes"] for batch in table.read(None, condition) for row in batch.to_pylist()] == [b"old0"]
+    assert [row[0] for row in read(metastore, "steady", *condition)] == [b"new0"]
+
+
 def test_a_table_without_partitions(metastore: HiveMetastore, tmp_path: Path) -> None:
     make_table(metastore, "flat", tmp_path / "flat")
     pq.write_table(rows(3, "k"), tmp_path / "flat" / "part-0.parquet")

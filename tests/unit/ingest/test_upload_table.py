@@ -43,7 +43,7 @@ class FakeTable:
         self.times = times
         self.asked: list[Sequence[Condition]] = []
 
-    def schema(self) -> pa.Schema:
+    def schema(self, conditions: Sequence[Condition] = ()) -> pa.Schema:
         raise AssertionError("loads name their columns")
 
     def partition_columns(self) -> tuple[str, ...]:
@@ -95,6 +95,23 @@ def test_a_load_goes_on_from_any_row() -> None:
     whole = loaded(source(FakeTable(UPLOAD)))
     for start in range(len(whole) + 1):
         assert loaded(source(FakeTable(UPLOAD)), start) == whole[start:]
+
+
+def test_a_table_written_again_while_it_is_loaded_ends_the_load_before_its_serving_info() -> None:
+    table = FakeTable(UPLOAD)
+    found = source(table).batches(0)
+    seen = [next(found)]
+    table.rows.append((b"more", b"v"))
+    with pytest.raises(FailedPrecondition, match=f"{TABLE}/{DS} was written again while it was loaded: load it again"):
+        seen += found
+    assert SERVING_INFO_KEY not in [row.key for rows in seen for row in rows]
+
+
+def test_an_upload_without_partitions_has_its_day_in_ds_whatever_partitions_are_called() -> None:
+    table = FakeTable(UPLOAD)
+    table.schema = lambda conditions=(): pa.schema([("key_bytes", pa.binary()), ("ds", pa.string())])  # type: ignore[method-assign]
+    UploadTable(table, dataset=DATASET, partition=DS, spec=PartitionSpec("dt")).judge()
+    assert table.asked == [(Condition("ds", "==", DS),)]
 
 
 def test_rows_without_a_key_are_left_out_and_counted() -> None:

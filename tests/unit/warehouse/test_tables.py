@@ -136,6 +136,70 @@ def test_columns_that_older_files_lack_are_null(tmp_path: Path) -> None:
     assert [row for batch in found for row in batch.to_pylist()] == [{"n": 1, "more": None}, {"n": 2, "more": "x"}]
 
 
+def by_day(root: Path, **days: pa.Table) -> Table:
+    """A table in Hive layout; days are named as d29 for 2023-11-29."""
+    for day, rows in days.items():
+        folder = root / "ns.db" / "t" / f"ds=2023-11-{day[1:]}"
+        folder.mkdir(parents=True)
+        pq.write_table(rows, folder / "part-0.parquet")
+    return open_warehouse(str(root)).table("ns.t")
+
+
+def test_the_newest_partition_asked_for_says_which_columns_there_are(tmp_path: Path) -> None:
+    table = by_day(tmp_path, d28=pa.table({"n": [1]}), d29=pa.table({"n": [2], "m": [3]}), d30=pa.table({"n": [4], "m": [5], "o": [6]}))
+    assert table.schema().names == ["n", "m", "o", "ds"]
+    assert table.schema([Condition("ds", "<=", "2023-11-29")]).names == ["n", "m", "ds"]
+    assert table.schema([Condition("ds", "==", "2024-01-01")]).names == ["n", "m", "o", "ds"], "of one that is not there: the newest's"
+    read = pa.Table.from_batches(table.read(["m"], [Condition("ds", "<=", "2023-11-29")]))
+    assert read.column("m").to_pylist() == [None, 3]
+
+
+def test_no_other_partition_is_looked_at_for_the_columns(tmp_path: Path) -> None:
+    table = by_day(tmp_path, d28=pa.table({"n": [1]}), d29=pa.table({"n": [2]}))
+    (tmp_path / "ns.db" / "t" / "ds=2023-11-28" / "part-0.parquet").write_bytes(b"no Parquet")
+    assert table.schema().names == ["n", "ds"]
+    assert rows(table, ["n"], Condition("ds", "==", "2023-11-29")) == [(2,)]
+    with pytest.raises(CorruptValue, match=r"ns\.t.*ds=2023-11-28.*write the partition again"):
+        rows(table)
+
+
+@pytest.mark.parametrize(("older", "newer", "read"), [
+    (pa.array([1], pa.int32()), pa.array([2], pa.int64()), [1, 2]),
+    (pa.array([1], pa.int8()), pa.array([2], pa.int32()), [1, 2]),
+    (pa.array([0.5], pa.float32()), pa.array([0.25], pa.float64()), [0.5, 0.25]),
+    (pa.array(["a"], pa.large_string()), pa.array(["b"], pa.string()), ["a", "b"]),
+    (pa.nulls(1), pa.array([2], pa.int64()), [None, 2]),
+])  # fmt: skip
+def test_types_that_grew_are_read_as_the_newest(older: pa.Array, newer: pa.Array, read: list[Any], tmp_path: Path) -> None:
+    table = by_day(tmp_path, d28=pa.table({"n": older}), d29=pa.table({"n": newer}))
+    found = pa.Table.from_batches(table.read(["n"]))
+    assert found.column("n").to_pylist() == read
+    assert found.schema.field("n").type == newer.type
+
+
+@pytest.mark.parametrize(("older", "newer"), [
+    (pa.array([1], pa.int64()), pa.array([2], pa.int32())),
+    (pa.array(["1"]), pa.array([2], pa.int64())),
+    (pa.array([1], pa.int64()), pa.array([0.5])),
+    (pa.array([0.5]), pa.array([0.5], pa.float32())),
+    (pa.array([{"a": 1}]), pa.array([{"b": 1}])),
+])  # fmt: skip
+def test_types_that_drifted_are_named_with_their_partition(older: pa.Array, newer: pa.Array, tmp_path: Path) -> None:
+    table = by_day(tmp_path, d28=pa.table({"n": older}), d29=pa.table({"n": newer}))
+    with pytest.raises(FailedPrecondition) as drifted:
+        rows(table)
+    for said in ("ns.t", "ds=2023-11-28", f"n is {older.type} here and {newer.type}", "rewrite the older"):
+        assert said in drifted.value.message
+    assert rows(table, None, Condition("ds", "==", "2023-11-28")) == [(older[0].as_py(), "2023-11-28")]
+
+
+def test_files_of_one_partition_that_disagree_are_named_with_it(tmp_path: Path) -> None:
+    table = by_day(tmp_path, d28=pa.table({"n": [1]}))
+    pq.write_table(pa.table({"n": ["text"]}), tmp_path / "ns.db" / "t" / "ds=2023-11-28" / "part-1.parquet")
+    with pytest.raises(FailedPrecondition, match=r"ns\.t.*ds=2023-11-28.*disagree.*rewrite"):
+        table.schema()
+
+
 def test_the_default_namespace_lies_in_the_root(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     pq.write_table(pa.table({"n": [1]}), tmp_path / "t" / "part-0.parquet")

@@ -29,7 +29,7 @@ class MemoryTable:
     def format(self) -> str:
         return "parquet"
 
-    def schema(self) -> pa.Schema:
+    def schema(self, conditions: Sequence[Condition] = ()) -> pa.Schema:
         return self.declared
 
     def partition_columns(self) -> tuple[str, ...]:
