@@ -8,11 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chronoserve.model.errors import KVError
+from chronoserve.model.java_numbers import double_text, float_text
 from chronoserve.model.types import DOUBLE, INT, LONG, STRING, Field, ListType, StructType
 from chronoserve.sql.compile import expression, select
 from chronoserve.sql.derive import day_text
 from chronoserve.sql.java_order import in_java_order
-from chronoserve.sql.numbers import double_text, float32, float_text
+from chronoserve.sql.numbers import float32
 
 INPUTS = StructType(
     "in",

@@ -6,6 +6,7 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
+from chronoserve.model import java_numbers
 from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import (
     BINARY,
@@ -205,7 +206,7 @@ def to_decimal(source: DataType, target: DecimalType) -> Cast | None:
     if source == STRING:
         return lambda text: None if (number := text_to_decimal(text)) is None else fit(number)
     if source in (DOUBLE, FLOAT):
-        text = numbers.double_text
+        text = java_numbers.double_text
         return lambda value: fit(Decimal(text(value))) if value - value == 0 else None
     if source == TIMESTAMP:
         return lambda value: fit(of_double(value / MICROS_PER_SECOND))
@@ -280,8 +281,8 @@ def to_text(source: DataType) -> Cast | None:
         return java_text
     texts: dict[DataType, Cast] = {
         BOOLEAN: lambda value: "true" if value else "false",
-        DOUBLE: numbers.double_text,
-        FLOAT: numbers.float_text,
+        DOUBLE: java_numbers.double_text,
+        FLOAT: java_numbers.float_text,
         BINARY: lambda value: value.decode("utf-8", "replace"),
         DATE: date_text,
         TIMESTAMP: timestamp_text,

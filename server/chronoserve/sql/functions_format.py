@@ -5,11 +5,11 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from chronoserve.model.errors import DerivationFailed, Unsupported
+from chronoserve.model.java_numbers import double_text, float_text
 from chronoserve.model.types import BINARY, BOOLEAN, DATE, DOUBLE, FLOAT, INT, STRING, TIMESTAMP, DataType, ListType, MapType, StructType
 from chronoserve.sql.casts import BITS, caster
 from chronoserve.sql.java_math import WIDE
 from chronoserve.sql.nodes import Node, lenient, strict
-from chronoserve.sql.numbers import double_text, float_text
 from chronoserve.sql.registry import Function, accept, alias, refusal, special
 from chronoserve.sql.types import NULL, DecimalType, is_integral, is_numeric
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from chronoserve.model.errors import InvalidRequest, Unsupported
+from chronoserve.model.java_numbers import double_text, float_text
 from chronoserve.model.types import (
     BINARY,
     BOOLEAN,
@@ -33,7 +34,7 @@ from chronoserve.sql.java_order import ordered
 from chronoserve.sql.json_path import extract
 from chronoserve.sql.json_text import BROKEN, Pairs, quoted, read, written
 from chronoserve.sql.nodes import Constant, Node, constant, strict
-from chronoserve.sql.numbers import double_text, float32, float_text
+from chronoserve.sql.numbers import float32
 from chronoserve.sql.registry import EXACT_STRING, Function, accept, constant_of, refusal, simple, special
 from chronoserve.sql.time_patterns import formatted, parsed, pieces
 from chronoserve.sql.time_text import date_of_text, date_text, timestamp_of_text

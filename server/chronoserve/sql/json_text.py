@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from chronoserve.sql.numbers import double_text
+from chronoserve.model.java_numbers import double_text
 
 NESTING_MAX = 200
 """How deep arrays and objects may nest; a text that goes deeper counts as no JSON."""

@@ -46,7 +46,6 @@ forever. Others may still be slow on long hostile texts, as they are on the JVM:
 | `from_json` | all options and modes | PERMISSIVE; no `_corrupt_record` |
 | `format_string` of arrays and structs | their place in memory | refused |
 | `sentences` | the JDK's word breaks | letters, digits, and what joins them |
-| floats beyond 10^24 as text | now and then another last digit | the exact one |
 | a duplicate map key in one row | that evaluator fails on all later rows | that row fails |
 | types without an Avro form (date, decimal, null) | the join answers `join_codec_fetch_exception` | the same at join level; declared as unknown types |
 

@@ -12,6 +12,12 @@ from chronoserve.model.java_numbers import as_float32, double_text, float_text, 
         *[(0.001, "0.001"), (0.00099, "9.9E-4"), (1e-7, "1.0E-7"), (-1.25e-5, "-1.25E-5"), (5e-324, "4.9E-324")],
         *[(9999999.0, "9999999.0"), (1e7, "1.0E7"), (12345678.9, "1.23456789E7"), (1e21, "1.0E21"), (1e300, "1.0E300")],
         *[(1.7976931348623157e308, "1.7976931348623157E308"), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (math.nan, "NaN")],
+        *[(2.0**63, "9.223372036854776E18"), (123456789.123, "1.23456789123E8"), (5e-324, "4.9E-324")],
+        # not the shortest text: what JDK 8 to 17 print
+        *[(1e23, "9.999999999999999E22"), (2e23, "1.9999999999999998E23"), (5e22, "4.9999999999999996E22")],
+        *[(2.0**60, "1.15292150460684698E18")],
+        # nor the nearest: their last step overflows
+        *[(27099999999999996e9, "2.7099999999999995E25"), (0.0023000000000000004, "0.0023000000000000004")],
     ],
 )
 def test_doubles_print_as_in_java(number: float, text: str) -> None:
@@ -28,9 +34,14 @@ def test_doubles_print_as_in_java(number: float, text: str) -> None:
         (1e10, "1.0E10"),
         (1e-45, "1.4E-45"),
         (3.4028235e38, "3.4028235E38"),
+        (1e-5, "1.0E-5"),
+        (16777216.0, "1.6777216E7"),
+        (20.41657, "20.41657"),
+        (-9.6075065e24, "-9.6075064E24"),
+        (8.3955227e-16, "8.3955227E-16"),
     ],
 )
-def test_floats_print_the_shortest_digits_of_32_bits(number: float, text: str) -> None:
+def test_floats_print_as_in_java(number: float, text: str) -> None:
     assert float_text(as_float32(number)) == text
 
 
