@@ -132,18 +132,16 @@ def groups(keys: Sequence[bytes], puts: Sequence[PutRequest], now: int, *, keys_
 
     TIMED writes keep their order. Of the LATEST ones of a key only the winner is written, so their order is of no account.
     """
-    timed: list[int] = []
-    winners: dict[bytes, int] = {}
+    if keys_max == 1:
+        yield from (Group(_command(key, put, now), [place], 1) for place, (key, put) in enumerate(zip(keys, puts, strict=True)))
+        return
     lost: dict[bytes, list[int]] = {}
-    for place, (key, put) in enumerate(zip(keys, puts, strict=True)):
-        if put.dataset.timed:
-            timed.append(place)
-        elif (other := winners.setdefault(key, place)) != place:
-            winners[key], loser = (place, other) if put.millis >= puts[other].millis else (other, place)
-            lost.setdefault(key, []).append(loser)
-    by_expiry: dict[int, list[int]] = {}
-    for place in winners.values():
-        by_expiry.setdefault(puts[place].expires_at, []).append(place)
+    timed: Sequence[int] = ()
+    if _are_alike(keys, puts):
+        by_expiry: dict[int, Sequence[int]] = {puts[0].expires_at: range(len(puts))}
+    else:
+        timed = [place for place, put in enumerate(puts) if put.dataset.timed]
+        by_expiry = _winners(keys, puts, lost)
     for expires_at, places in by_expiry.items():
         for part in _parts(places, puts, keys_max):
             named = [keys[place] for place in part]
@@ -151,8 +149,34 @@ def groups(keys: Sequence[bytes], puts: Sequence[PutRequest], now: int, *, keys_
             losers = chain.from_iterable([lost[key] for key in named if key in lost]) if lost else ()
             yield Group(pack(b"EVALSHA", PUT_LATEST_SHA, len(part), *named, expires_at, *words), [*part, *losers], len(part))
     for part in _parts(timed, puts, keys_max):
-        words = chain.from_iterable([_timed_words(puts[place]) for place in part])
-        yield Group(pack(b"EVALSHA", PUT_TIMED_SHA, len(part), *[keys[place] for place in part], now, *words), part, len(part))
+        stored = chain.from_iterable([_timed_words(puts[place]) for place in part])
+        yield Group(pack(b"EVALSHA", PUT_TIMED_SHA, len(part), *[keys[place] for place in part], now, *stored), [*part], len(part))
+
+
+def _command(key: bytes, put: PutRequest, now: int) -> bytes:
+    """The command for one write."""
+    if put.dataset.timed:
+        return pack(b"EVALSHA", PUT_TIMED_SHA, 1, key, now, *_timed_words(put))
+    return pack(b"EVALSHA", PUT_LATEST_SHA, 1, key, put.expires_at, put.timed_value, put.millis)
+
+
+def _are_alike(keys: Sequence[bytes], puts: Sequence[PutRequest]) -> bool:
+    """LATEST writes of different keys that expire together, as a bulk load has them: there is nothing to sort."""
+    datasets, expiries = {put.dataset for put in puts}, {put.expires_at for put in puts}
+    return len(expiries) == 1 and not any(dataset.timed for dataset in datasets) and len(set(keys)) == len(keys)
+
+
+def _winners(keys: Sequence[bytes], puts: Sequence[PutRequest], lost: dict[bytes, list[int]]) -> dict[int, Sequence[int]]:
+    """The LATEST writes that win among those of their key, by when they expire; the others are added to ``lost``."""
+    winners: dict[bytes, int] = {}
+    for place, (key, put) in enumerate(zip(keys, puts, strict=True)):
+        if not put.dataset.timed and (other := winners.setdefault(key, place)) != place:
+            winners[key], loser = (place, other) if put.millis >= puts[other].millis else (other, place)
+            lost.setdefault(key, []).append(loser)
+    by_expiry: dict[int, list[int]] = {}
+    for place in winners.values():
+        by_expiry.setdefault(puts[place].expires_at, []).append(place)
+    return {**by_expiry}
 
 
 def _timed_words(put: PutRequest) -> tuple[bytes | int, ...]:
@@ -160,14 +184,15 @@ def _timed_words(put: PutRequest) -> tuple[bytes | int, ...]:
     return stored[:EXPIRES_AT_BEGINS], stored[EXPIRES_AT_BEGINS:], put.expires_at
 
 
-def _parts(places: Sequence[int], puts: Sequence[PutRequest], keys_max: int) -> Iterator[list[int]]:
-    part: list[int] = []
-    size = 0
-    for place in places:
-        part.append(place)
-        size += len(puts[place].timed_value)
-        if len(part) == keys_max or size >= SCRIPT_BYTES_MAX:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+def _parts(places: Sequence[int], puts: Sequence[PutRequest], keys_max: int) -> Iterator[Sequence[int]]:
+    """``places`` in order, in parts for a script each."""
+    sizes = [len(puts[place].timed_value) for place in places]
+    begin = size = 0
+    if sizes and keys_max * max(sizes) <= SCRIPT_BYTES_MAX:
+        yield from (places[start : start + keys_max] for start in range(0, len(places), keys_max))
+        return
+    for end, more in enumerate(sizes, 1):
+        size += more
+        if end - begin == keys_max or size >= SCRIPT_BYTES_MAX or end == len(sizes):
+            yield places[begin:end]
+            begin, size = end, 0
