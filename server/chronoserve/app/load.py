@@ -69,6 +69,7 @@ class Wanted:
 @click.option(
     "--checkpoints",
     type=click.Path(path_type=Path, file_okay=False),
+    envvar="CHRONOSERVE_CHECKPOINTS",
     default=Path(CHECKPOINTS),
     show_default=True,
     help="Folder from which a load that was broken off goes on.",
