@@ -12,6 +12,7 @@ import pytest
 from chronoserve.v1 import kv_pb2
 from tests.server.conftest import StartServer
 from tests.server.running import RunningServer, kv_stub
+from tests.unit.app.faults import IN_FOLDERS
 
 SECONDS = 20.0
 ROWS = 9_000
@@ -75,6 +76,29 @@ def test_a_table_is_loaded_by_its_name_and_an_upload_that_is_not_whole_is_not(se
         assert progress[-1].rows == ROWS + 1
         assert newest(kv, b"k%d" % (ROWS - 1)) == (b"v%d" % (ROWS - 1), BATCH_END)
         assert newest(kv, INFO_KEY) == (info(), BATCH_END)
+
+
+def test_every_fault_of_a_table_is_named_with_its_day_and_remedy_and_nothing_is_online(start_server: StartServer, tmp_path: Path) -> None:
+    """Each fault in a namespace of its own: the same tables that ``load`` is tested with."""
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    for make in IN_FOLDERS:
+        make(tmp_path / make.__name__)
+        (lake / f"{make.__name__}.db").symlink_to(tmp_path / make.__name__ / "ns.db")
+    server = start_server("--store", "memory://", "--warehouse", str(lake))
+    with grpc.insecure_channel(server.address) as channel:
+        kv = kv_stub(channel)
+        kv.Create(kv_pb2.CreateRequest(dataset=DATASET), timeout=SECONDS)
+        for make, said in IN_FOLDERS.items():
+            table = f"{make.__name__}.team_gb_v1_upload"
+            with pytest.raises(grpc.RpcError) as refused:
+                bulk_put(kv, table, "2023-11-30")
+            assert refused.value.code() in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.DATA_LOSS), make
+            details = str(refused.value.details())
+            assert f"{table}/2023-11-30" in details
+            assert said in details
+            assert str(tmp_path) not in details
+            assert [newest(kv, key) for key in (b"k0", b"k7", INFO_KEY)] == [None] * 3
 
 
 def test_a_server_without_a_warehouse_says_so(start_server: StartServer) -> None:

@@ -1,157 +1,16 @@
 """Uploads that are damaged, incomplete or half written, through ``load`` to its end: table, day and remedy are named, nothing is online."""
 
-import shutil
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from pyiceberg.catalog import load_catalog
 
-from tests.unit.app.shell import run
-from tests.unit.app.test_cli_load import DATASET, DS, TABLE, info, upload
-
-INFO_KEY = b"group_by_serving_info"
-ROWS = 9_000
-FOLDER = "ns.db/team_gb_v1_upload"
-PART = "part-0.snappy.parquet"
-
-
-def rows(count: int = ROWS) -> pa.Table:
-    keys = [INFO_KEY, *(b"k%d" % n for n in range(count))]
-    found = [info(), *(b"v%d" % n for n in range(count))]
-    return pa.table({"key_bytes": pa.array(keys, pa.binary()), "value_bytes": pa.array(found, pa.binary()), "ds": [DS] * len(keys)})
-
-
-def write(warehouse: Path, table: pa.Table, name: str = PART) -> Path:
-    path = warehouse / FOLDER / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, row_group_size=1_000, compression="none", use_dictionary=False)
-    return path
-
-
-def flipped(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at : at + 40] = b"\xff" * 40
-    path.write_bytes(content)
-
-
-# each makes a warehouse with one fault in it, and answers its URL
-
-
-def damaged_values_at_the_end(root: Path) -> str:
-    path = write(root, rows())
-    flipped(path, pq.read_metadata(path).row_group(8).column(1).data_page_offset)
-    return str(root)
-
-
-def cut_off(root: Path) -> str:
-    path = write(root, rows())
-    path.write_bytes(path.read_bytes()[:5_000])
-    return str(root)
-
-
-def another_day_only(root: Path) -> str:
-    table = rows()
-    write(root, table.set_column(2, "ds", pa.array(["2023-11-29"] * len(table))))
-    return str(root)
-
-
-def no_day_at_all(root: Path) -> str:
-    write(root, rows().drop_columns("ds"))
-    return str(root)
-
-
-def no_serving_info(root: Path) -> str:
-    write(root, rows().slice(1))
-    return str(root)
-
-
-def two_serving_infos(root: Path) -> str:
-    write(root, rows())
-    write(root, rows(3), "part-1.parquet")
-    return str(root)
-
-
-def a_row_without_value(root: Path) -> str:
-    last = pa.table({"key_bytes": pa.array([b"last"], pa.binary()), "value_bytes": pa.array([None], pa.binary()), "ds": [DS]})
-    write(root, pa.concat_tables([rows(), last]))
-    return str(root)
-
-
-def values_of_text(root: Path) -> str:
-    table = rows(10)
-    write(root, table.set_column(1, "value_bytes", pa.array(["text"] * len(table))))
-    return str(root)
-
-
-def types_that_drifted(root: Path) -> str:
-    write(root, rows())
-    table = rows(10).slice(1)
-    write(root, table.set_column(0, "key_bytes", pa.array(range(10), pa.int64())), "part-1.parquet")
-    return str(root)
-
-
-def a_column_renamed(root: Path) -> str:
-    write(root, rows().rename_columns(["key_bytes", "value", "ds"]))
-    return str(root)
-
-
-def another_group_by(root: Path) -> str:
-    upload(root, 10, serving_info=info(name="team.other.v1"))
-    return str(root)
-
-
-def iceberg(root: Path) -> str:
-    root.mkdir()
-    catalog = load_catalog("spark", type="sql", uri=f"sqlite:///{root}/catalog.db", warehouse=f"file://{root}/ice")
-    catalog.create_namespace("ns")
-    catalog.create_table(TABLE, rows(0).schema).append(rows())
-    return f"iceberg://spark?type=sql&uri=sqlite:///{root}/catalog.db&warehouse=file://{root}/ice"
-
-
-def an_iceberg_commit_without_its_file(root: Path) -> str:
-    url = iceberg(root)
-    for path in root.glob("ice/**/data/**/*.parquet"):
-        path.unlink()
-    return url
-
-
-def an_iceberg_commit_without_its_manifest(root: Path) -> str:
-    url = iceberg(root)
-    for path in root.glob("ice/**/metadata/*.avro"):
-        path.write_bytes(path.read_bytes()[:100])
-    return url
-
-
-def an_iceberg_folder_between_two_commits(root: Path) -> str:
-    """The version hint already names metadata that was never written in full."""
-    iceberg(root)
-    (found,) = root.glob("ice/**/metadata")
-    place = root / FOLDER
-    shutil.copytree(found.parent, place)
-    (place / "metadata" / "version-hint.text").write_text("8")
-    (place / "metadata" / "v8.metadata.json").write_text('{"format-version": 2, "table-uuid":')
-    return str(root)
-
-
-FAULTS: dict[Callable[[Path], str], str] = {
-    damaged_values_at_the_end: "write the partition again",
-    cut_off: "write the partition again",
-    another_day_only: "has its upload run for that day?",
-    no_day_at_all: "has no column ds",
-    no_serving_info: "has 0 rows group_by_serving_info and must have one: upload it again",
-    two_serving_infos: "has 2 rows group_by_serving_info and must have one: upload it again",
-    a_row_without_value: "has a row without value_bytes: upload it again",
-    values_of_text: "its column value_bytes is string and must be binary: upload it again",
-    types_that_drifted: "rewrite the older",
-    a_column_renamed: "has no column value_bytes",
-    another_group_by: "holds the upload of team.other.v1",
-    an_iceberg_commit_without_its_file: "again",
-    an_iceberg_commit_without_its_manifest: "again",
-    an_iceberg_folder_between_two_commits: "a commit may be half written",
-}
+from tests.unit.app.faults import FAULTS
+from tests.unit.app.shell import run, run_process
+from tests.unit.app.test_cli_load import DATASET, DS, TABLE
+from tests.unit.upload import shop
 
 
 @pytest.mark.parametrize("make", FAULTS, ids=lambda make: make.__name__)
@@ -166,3 +25,68 @@ def test_a_fault_is_named_with_its_remedy_and_nothing_is_online(make: Callable[[
     assert str(tmp_path) not in answer.err.replace(url, "")
     assert "Traceback" not in answer.err
     assert run("kv", "scan", DATASET, "--store", store).err == "0 keys\n"
+
+
+EVENTS = pa.schema([("user", pa.string()), ("vl", pa.int64()), ("ts", pa.int64())])
+UPLOADED = "out.team_gb_v1_upload"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def damaged(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(56)
+    path.write_bytes(content)
+
+
+def drifted(path: Path) -> None:
+    day = path.parent.name.removeprefix("ds=")
+    other = pa.schema([("user", pa.string()), ("vl", pa.string()), ("ts", pa.int64())])
+    shop.write(path.parents[3], "shop.events", {day: [{"user": "a", "vl": "x", "ts": shop.millis(day)}]}, other)
+
+
+def away(path: Path) -> None:
+    path.parents[1].rename(path.parents[2] / "elsewhere")
+
+
+@pytest.mark.parametrize(("fault", "said", "verb"), [
+    (cut, ("ds=2024-03-09", "write the partition again"), ("upload",)),
+    (cut, ("ds=2024-03-09", "write the partition again"), ("run", "--mode", "upload")),
+    (damaged, ("ds=2024-03-09", "write the partition again"), ("upload",)),
+    (drifted, ("ds=2024-03-09", "rewrite the older"), ("upload",)),
+    (away, ("has its job run?",), ("upload",)),
+])  # fmt: skip
+def test_a_fault_of_a_source_is_named_and_neither_table_nor_store_has_changed(
+    fault: Callable[[Path], None], said: tuple[str, ...], verb: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The old upload is online, and stays there."""
+    days = ("2024-03-09", shop.DS)
+    shop.write(tmp_path / "lake", "shop.events", {day: [{"user": "u", "vl": 1, "ts": shop.millis(day)}] for day in days}, EVENTS)
+    conf = tmp_path / "production" / "group_bys" / "team" / "gb.v1"
+    conf.parent.mkdir(parents=True)
+    conf.write_text(shop.conf(shop.events()))
+    store = f"lmdb://{tmp_path / 'store'}"
+    words = ["--conf", str(conf), "--ds", shop.DS, "--warehouse", str(tmp_path / "lake"), "--bulk-load", "--store", store]
+    first = run("upload", *words)
+    assert first.code == 0, first.err
+    online, table = scanned(store), written(tmp_path)
+    fault(tmp_path / "lake" / "shop.db" / "events" / "ds=2024-03-09" / "part-0.parquet")
+    again = run_process(*verb, *words, cwd=tmp_path) if len(verb) > 1 else run(*verb, *words)
+    assert again.code == 1
+    assert "shop.events" in again.err
+    for text in said:
+        assert text in again.err
+    assert "Traceback" not in again.err
+    assert scanned(store) == online
+    assert written(tmp_path) == table
+
+
+def scanned(store: str) -> list[object]:
+    found = run("kv", "scan", DATASET, "--store", store, "--json").out
+    return [json.loads(line) for line in found.splitlines()]
+
+
+def written(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (root / "lake" / "out.db" / "team_gb_v1_upload").iterdir()}
