@@ -15,6 +15,11 @@ WARM_UP_SECONDS = 1.0
 
 UNARY = "unary"
 STREAM = "stream"
+PIPELINED = "pipelined"
+
+STREAMS, UNDER_WAY = 4, 12
+"""Of a pipelined load: a stream a connection, as a client library keeps one for all that its process asks, and no more messages
+under way than there are callers of unary calls."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +41,13 @@ def unary(server: str, keys: int, callers: int = CALLERS) -> Point:
 
 
 def stream(server: str, keys: int) -> Point:
+    """As many streams as callers, each with one message under way."""
     return Point(STREAM, keys, CALLERS, server)
+
+
+def pipelined(server: str, keys: int) -> Point:
+    """Few streams, each with several messages under way."""
+    return Point(PIPELINED, keys, STREAMS * UNDER_WAY, server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,8 @@ def measure(fleet: Fleet, client: LoadClient, point: Point, seconds: float) -> S
     """
     server = fleet.get(point.server)
     options: dict[str, str | float] = {"mode": point.mode, "keys": point.keys, "callers": point.callers, "connections": CONNECTIONS}
+    if point.mode == PIPELINED:
+        options |= {"mode": STREAM, "callers": STREAMS, "under_way": UNDER_WAY}
     if point.server in ECHOES:
         options["check"] = "false"
     before = machine.cpu_us(server.pid)

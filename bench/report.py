@@ -14,7 +14,7 @@ from bench import bulk as loading
 from bench import features as fetching
 from bench import servers
 from bench.bars import SIZES, Bar
-from bench.grid import Point, Sample, Samples, middle, unary
+from bench.grid import PIPELINED, STREAM, STREAMS, UNARY, Point, Sample, Samples, middle, unary
 from bench.trials import GhzRun, Overload, Restarts
 
 VERDICTS = {True: "held", False: "MISSED", None: ""}
@@ -42,8 +42,11 @@ class Report:
         return sum(bar.held is False for bar in self.bars)
 
 
+CALLS = {UNARY: "MultiGet", STREAM: "StreamMultiGet", PIPELINED: f"StreamMultiGet, {STREAMS} streams,"}
+
+
 def _row(point: Point, sample: Sample) -> tuple[str, ...]:
-    call = f"{'MultiGet' if point.mode == 'unary' else 'StreamMultiGet'} of {point.keys}"
+    call = f"{CALLS[point.mode]} of {point.keys}"
     figures = (f"{sample.cpu_us:.1f}", f"{1e6 / sample.cpu_us:,.0f}", f"{sample.p50_us / 1000:.2f}", f"{sample.p99_us / 1000:.2f}")
     return (call, str(point.callers), servers.LABELS[point.server], *figures)
 

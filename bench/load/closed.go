@@ -74,18 +74,37 @@ func (c *caller) oneStream(over context.Context) error {
 	if err != nil {
 		return err
 	}
-	for over.Err() == nil {
-		asked, got := c.next()
-		started := time.Now()
-		if err := stream.SendMsg(asked.body); err != nil {
-			return stream.RecvMsg(got)
+	return c.talk(over, stream)
+}
+
+// sent is a message that waits for its answer.
+type sent struct {
+	asked   *question
+	got     *reply
+	started time.Time
+}
+
+// talk keeps so many messages under way: for each answer it sends the next one.
+func (c *caller) talk(over context.Context, stream grpc.ClientStream) error {
+	underWay := make([]sent, 0, c.settings.underWay)
+	for {
+		for over.Err() == nil && len(underWay) < c.settings.underWay {
+			asked, got := c.next()
+			underWay = append(underWay, sent{asked, got, time.Now()})
+			if stream.SendMsg(asked.body) != nil {
+				return stream.RecvMsg(got)
+			}
 		}
-		if err := stream.RecvMsg(got); err != nil {
+		if len(underWay) == 0 {
+			return stream.CloseSend()
+		}
+		oldest := underWay[0]
+		if err := stream.RecvMsg(oldest.got); err != nil {
 			return err
 		}
-		c.answered(asked, got, started)
+		c.answered(oldest.asked, oldest.got, oldest.started)
+		underWay = append(underWay[:0], underWay[1:]...)
 	}
-	return stream.CloseSend()
 }
 
 // closedLoop runs the callers until over is done, each with one call under way at a time.

@@ -2,7 +2,7 @@
 // checks the answers and prints one JSON object.
 //
 //	-mode unary   closed loop of MultiGet: each caller has one call under way
-//	-mode stream  closed loop of messages on one open StreamMultiGet for each caller
+//	-mode stream  closed loop of messages on one open StreamMultiGet for each caller, -under-way of them at a time
 //	-mode open    MultiGet at -rate whatever the answers, with health checks beside it
 //
 // With -questions a closed loop asks what a file holds of any unary method: -method names it.
@@ -54,6 +54,7 @@ type settings struct {
 	deadline     time.Duration
 	waitForReady bool
 	rate         float64
+	underWay     int
 	underWayMax  int
 	seed         uint64
 	check        bool
@@ -76,6 +77,7 @@ func parse() (*settings, error) {
 	flag.DurationVar(&s.deadline, "deadline", 5*time.Second, "deadline of each unary call; 0: none")
 	flag.BoolVar(&s.waitForReady, "wait-for-ready", false, "calls wait for a connection instead of failing where there is none")
 	flag.Float64Var(&s.rate, "rate", 1000, "calls a second of the open loop")
+	flag.IntVar(&s.underWay, "under-way", 1, "messages that each stream keeps under way")
 	flag.IntVar(&s.underWayMax, "under-way-max", 20_000, "calls under way at most in the open loop; those due beyond it are held")
 	flag.Uint64Var(&s.seed, "seed", 1, "of the keys asked for")
 	flag.BoolVar(&s.check, "check", true, "compare answers with what the store holds; a closed loop only")
@@ -85,8 +87,8 @@ func parse() (*settings, error) {
 	if s.mode != modeUnary && s.mode != modeStream && s.mode != modeOpen {
 		return nil, fmt.Errorf("unknown mode %q: take %s, %s or %s", s.mode, modeUnary, modeStream, modeOpen)
 	}
-	if s.keys < 1 || s.callers < 1 || s.connections < 1 || s.keySpace < 1 || s.valueBytes < 1 || s.rate <= 0 {
-		return nil, fmt.Errorf("keys, callers, connections, key-space, value-bytes and rate are positive")
+	if s.keys < 1 || s.callers < 1 || s.underWay < 1 || s.connections < 1 || s.keySpace < 1 || s.valueBytes < 1 || s.rate <= 0 {
+		return nil, fmt.Errorf("keys, callers, under-way, connections, key-space, value-bytes and rate are positive")
 	}
 	return s, nil
 }

@@ -16,8 +16,8 @@ use crate::grpc::Status;
 pub enum Event {
     /// A call; its one message, where the method takes one.
     Call { info: CallInfo, message: Option<Bytes> },
-    /// The next message of a stream.
-    Message { id: u64, message: Bytes },
+    /// The next messages of a stream: all that have come and that its handler may have waiting.
+    Messages { id: u64, messages: Vec<Bytes> },
     /// The client sends no more messages.
     End { id: u64 },
     /// The client has gone, or the call is late: nobody waits for an answer.
@@ -46,7 +46,7 @@ pub enum Command {
         id: u64,
         frame: Bytes,
     },
-    /// A message of a call that goes on; a frame as well.
+    /// Messages of a call that goes on: a frame of each, one after the other.
     Write {
         id: u64,
         frame: Bytes,

@@ -414,22 +414,38 @@ impl Talk {
         Poll::Ready(Ok(()))
     }
 
-    /// Hand messages to the handler as long as it takes them.
+    /// Hand messages to the handler as long as it takes them: all that have come as one event.
     fn poll_messages(&mut self, call: &mut Call<'_>, cx: &mut Context<'_>) -> Result<(), Broken> {
-        while !self.told_end && self.waiting < WAITING_BYTES_MAX {
+        if self.told_end || self.waiting >= WAITING_BYTES_MAX {
+            return Ok(());
+        }
+        let mut messages = Vec::new();
+        let ended = self.poll_more(call, cx, &mut messages);
+        if !messages.is_empty() {
+            call.server.bridge.push(Event::Messages { id: call.id, messages });
+        }
+        if ended? {
+            self.told_end = true;
+            call.server.bridge.push(Event::End { id: call.id });
+        }
+        Ok(())
+    }
+
+    /// Add what has come to `messages`, as much as may wait for the handler; whether it was the last.
+    fn poll_more(&mut self, call: &mut Call<'_>, cx: &mut Context<'_>, messages: &mut Vec<Bytes>) -> Result<bool, Broken> {
+        while self.waiting < WAITING_BYTES_MAX {
             if let Some(message) = call.incoming.assembler.next()? {
                 self.waiting += message.len().max(1);
-                call.server.bridge.push(Event::Message { id: call.id, message });
+                messages.push(message);
             } else if call.incoming.ended {
                 if !call.incoming.assembler.is_empty() {
                     return Err(Status::new(grpc::INTERNAL, "the last message is not complete").into());
                 }
-                self.told_end = true;
-                call.server.bridge.push(Event::End { id: call.id });
+                return Ok(true);
             } else if call.incoming.poll_piece(cx)?.is_pending() {
                 break;
             }
         }
-        Ok(())
+        Ok(false)
     }
 }

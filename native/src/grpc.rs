@@ -71,13 +71,12 @@ pub fn head() -> Response<()> {
     head
 }
 
-/// A frame that carries `message` uncompressed. It must have less than 4 GiB.
-pub fn frame(message: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.len()).expect("messages are smaller than 4 GiB"));
-    frame.put_slice(message);
-    frame.freeze()
+/// Add a frame that carries `message` uncompressed. It must have less than 4 GiB.
+pub fn add_frame(frames: &mut BytesMut, message: &[u8]) {
+    frames.reserve(PREFIX_BYTES + message.len());
+    frames.put_u8(0);
+    frames.put_u32(u32::try_from(message.len()).expect("messages are smaller than 4 GiB"));
+    frames.put_slice(message);
 }
 
 fn percent_encoded(text: &str) -> HeaderValue {
@@ -223,8 +222,14 @@ impl Assembler {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    pub fn frame(message: &[u8]) -> Bytes {
+        let mut frame = BytesMut::new();
+        add_frame(&mut frame, message);
+        frame.freeze()
+    }
 
     fn pieces(assembler: &mut Assembler, bytes: &[u8], size: usize) -> Vec<Bytes> {
         let mut found = Vec::new();

@@ -22,6 +22,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64_metadata::{decoded, encoded};
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -37,7 +38,7 @@ mod base64_metadata;
 
 // kinds of events and commands, as `chronoserve.wire.native` knows them
 const CALL: u8 = 0;
-const MESSAGE: u8 = 1;
+const MESSAGES: u8 = 1;
 const END: u8 = 2;
 const CANCEL: u8 = 3;
 const WRITTEN: u8 = 4;
@@ -225,7 +226,7 @@ impl Transport {
                 unseen.insert(info.id);
                 false
             }
-            Event::Message { id, .. } | Event::End { id } | Event::Written { id, .. } | Event::Cancel { id } => !unseen.contains(id),
+            Event::Messages { id, .. } | Event::End { id } | Event::Written { id, .. } | Event::Cancel { id } => !unseen.contains(id),
             _ => true,
         });
         self.bridge.send(&mut unseen.into_iter().map(|id| Command::Done { id }).collect());
@@ -235,7 +236,10 @@ impl Transport {
 fn event_object<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
     match event {
         Event::Call { info, message } => (CALL, Call(info), message.map(|bytes| PyBytes::new(py, &bytes))).into_pyobject(py),
-        Event::Message { id, message } => (MESSAGE, id, PyBytes::new(py, &message)).into_pyobject(py),
+        Event::Messages { id, messages } => {
+            let messages = PyList::new(py, messages.iter().map(|message| PyBytes::new(py, message)))?;
+            (MESSAGES, id, messages).into_pyobject(py)
+        }
         Event::End { id } => (END, id, py.None()).into_pyobject(py),
         Event::Cancel { id } => (CANCEL, id, py.None()).into_pyobject(py),
         Event::Written { id, bytes } => (WRITTEN, id, bytes).into_pyobject(py),
@@ -255,16 +259,9 @@ fn event_object<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTup
 fn command_of(command: &Bound<'_, PyTuple>) -> PyResult<Command> {
     let kind: u8 = command.get_borrowed_item(0)?.extract()?;
     let id = || -> PyResult<u64> { command.get_borrowed_item(1)?.extract() };
-    let frame = || -> PyResult<_> {
-        let message = command.get_borrowed_item(2)?;
-        let message = message.cast::<PyBytes>()?;
-        let message = message.as_bytes();
-        u32::try_from(message.len()).map_err(|_| PyValueError::new_err("a message has 4 GiB or more"))?;
-        Ok(grpc::frame(message))
-    };
     Ok(match kind {
-        REPLY => Command::Reply { id: id()?, frame: frame()? },
-        WRITE => Command::Write { id: id()?, frame: frame()? },
+        REPLY => Command::Reply { id: id()?, frame: frame_of(&*command.get_borrowed_item(2)?)? },
+        WRITE => Command::Write { id: id()?, frame: frames_of(&*command.get_borrowed_item(2)?)? },
         FINISH => Command::Finish { id: id()?, status: status_of(command)? },
         DONE => Command::Done { id: id()? },
         CONSUMED => Command::Consumed { id: id()?, bytes: command.get_borrowed_item(2)?.extract()? },
@@ -272,6 +269,29 @@ fn command_of(command: &Bound<'_, PyTuple>) -> PyResult<Command> {
         STOP => Command::Stop,
         other => return Err(PyValueError::new_err(format!("{other} is no kind of command"))),
     })
+}
+
+/// The frame of one message.
+fn frame_of(message: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    let mut frame = BytesMut::new();
+    add_frame(&mut frame, message)?;
+    Ok(frame.freeze())
+}
+
+/// The frames of a list of messages, one after the other.
+fn frames_of(messages: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    let mut frames = BytesMut::new();
+    for message in messages.cast::<PyList>()? {
+        add_frame(&mut frames, &message)?;
+    }
+    Ok(frames.freeze())
+}
+
+fn add_frame(frames: &mut BytesMut, message: &Bound<'_, PyAny>) -> PyResult<()> {
+    let message = message.cast::<PyBytes>()?.as_bytes();
+    u32::try_from(message.len()).map_err(|_| PyValueError::new_err("a message has 4 GiB or more"))?;
+    grpc::add_frame(frames, message);
+    Ok(())
 }
 
 fn status_of(command: &Bound<'_, PyTuple>) -> PyResult<Status> {

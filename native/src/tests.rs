@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::bridge::{Bridge, Command, Event};
 use crate::connection;
+use crate::grpc::tests::frame;
 use crate::grpc::{self, Status};
 use crate::server::{Method, Options, Server};
 
@@ -45,11 +46,12 @@ async fn answer(server: Arc<Server>) {
         for event in server.bridge.take() {
             match event {
                 Event::Call { info, message: Some(message) } if info.method == 0 => {
-                    server.obey(Command::Reply { id: info.id, frame: grpc::frame(&message) });
+                    server.obey(Command::Reply { id: info.id, frame: frame(&message) });
                 }
-                Event::Message { id, message } => {
-                    server.obey(Command::Write { id, frame: grpc::frame(&message) });
-                    server.obey(Command::Consumed { id, bytes: message.len() });
+                Event::Messages { id, messages } => {
+                    let frames: Vec<u8> = messages.iter().flat_map(|message| frame(message).to_vec()).collect();
+                    server.obey(Command::Write { id, frame: frames.into() });
+                    server.obey(Command::Consumed { id, bytes: messages.iter().map(Bytes::len).sum() });
                 }
                 Event::End { id } => server.obey(Command::Finish { id, status: Status::new(grpc::OK, "") }),
                 Event::Cancel { id } => server.obey(Command::Done { id }),
@@ -102,7 +104,7 @@ fn code(headers: &HeaderMap) -> u8 {
 async fn a_message_comes_back() {
     let mut client = client(&server(options())).await;
     for size in [0, 1, 1000, MESSAGE_BYTES_MAX] {
-        let body = grpc::frame(&vec![7; size]);
+        let body = frame(&vec![7; size]);
         let (status, data, trailers) = ask(&mut client, request("/echo"), &body).await;
         assert_eq!((status, code(&trailers)), (StatusCode::OK, grpc::OK), "{size}");
         assert_eq!(data, body);
@@ -113,7 +115,7 @@ async fn a_message_comes_back() {
 async fn what_is_no_call_is_refused_in_its_own_way() {
     let server = server(options());
     let mut client = client(&server).await;
-    let body = grpc::frame(b"x");
+    let body = frame(b"x");
     let get = Request::get("http://pipe/echo").header("content-type", "application/grpc");
     assert_eq!(ask(&mut client, get, b"").await.0, StatusCode::METHOD_NOT_ALLOWED);
     for wrong in ["application/json", "application/grpcx", "text/html"] {
@@ -139,7 +141,7 @@ async fn what_is_no_call_is_refused_in_its_own_way() {
     ] {
         let (status, _, trailers) = ask(&mut client, request, body).await;
         assert_eq!((status, code(&trailers)), (StatusCode::OK, expected), "{body:?}");
-        assert_eq!(ask(&mut client, self::request("/echo"), &grpc::frame(b"x")).await.1, grpc::frame(b"x"), "the connection lives on");
+        assert_eq!(ask(&mut client, self::request("/echo"), &frame(b"x")).await.1, frame(b"x"), "the connection lives on");
     }
 }
 
@@ -149,7 +151,7 @@ async fn a_call_whose_client_never_gives_up_ends_at_its_deadline() {
     for path in ["/silence", "/talk"] {
         let (response, mut sending) =
             client.send_request(request(path).header("grpc-timeout", "30m").body(()).expect("a request"), false).expect("a stream");
-        sending.send_data(grpc::frame(b"x"), path == "/silence").expect("an open stream");
+        sending.send_data(frame(b"x"), path == "/silence").expect("an open stream");
         let (head, mut body) = tokio::time::timeout(PATIENCE, response).await.expect("in time").expect("an answer").into_parts();
         while body.data().await.is_some() {}
         assert_eq!(code(&trailers(&mut body).await.unwrap_or(head.headers)), grpc::DEADLINE_EXCEEDED);
@@ -167,7 +169,7 @@ async fn a_client_that_does_not_read_holds_its_own_connection_only() {
             sending.reserve_capacity(50_000);
             let room = std::future::poll_fn(|cx| sending.poll_capacity(cx)).await.expect("open").expect("open");
             if room >= 50_000 {
-                sending.send_data(grpc::frame(&vec![1; 49_995]), false).expect("open");
+                sending.send_data(frame(&vec![1; 49_995]), false).expect("open");
                 taken += 50_000;
             } else {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -177,7 +179,7 @@ async fn a_client_that_does_not_read_holds_its_own_connection_only() {
     assert!(tokio::time::timeout(Duration::from_millis(500), flood).await.is_err());
     assert!(taken < 4 << 20, "{taken} bytes wait here");
     let mut other = self::client(&server).await;
-    assert_eq!(ask(&mut other, request("/echo"), &grpc::frame(b"x")).await.1, grpc::frame(b"x"));
+    assert_eq!(ask(&mut other, request("/echo"), &frame(b"x")).await.1, frame(b"x"));
 }
 
 #[tokio::test]
@@ -192,7 +194,7 @@ async fn calls_given_up_at_once_leave_nothing_and_end_their_connection_where_the
             let Ok(ready) = client.clone().ready().await else { break };
             client = ready;
             let Ok((_, mut sending)) = client.send_request(request("/silence").body(()).expect("a request"), false) else { break };
-            let _gone = sending.send_data(grpc::frame(b"x"), true);
+            let _gone = sending.send_data(frame(b"x"), true);
             sending.send_reset(Reason::CANCEL);
         }
         if let Err(left) = client.ready().await {
@@ -204,7 +206,7 @@ async fn calls_given_up_at_once_leave_nothing_and_end_their_connection_where_the
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut client = client(&server).await;
-    assert_eq!(ask(&mut client, request("/echo"), &grpc::frame(b"x")).await.1, grpc::frame(b"x"));
+    assert_eq!(ask(&mut client, request("/echo"), &frame(b"x")).await.1, frame(b"x"));
 }
 
 #[tokio::test]
@@ -217,7 +219,7 @@ async fn an_old_connection_is_left_without_losing_a_call() {
         while let Ok(ready) = tokio::time::timeout(PATIENCE, client.clone().ready()).await.expect("in time") {
             client = ready;
             let (response, mut sending) = client.send_request(request("/echo").body(()).expect("a request"), false).expect("a stream");
-            if sending.send_data(grpc::frame(b"x"), true).is_err() {
+            if sending.send_data(frame(b"x"), true).is_err() {
                 break;
             }
             match tokio::time::timeout(PATIENCE, response).await.expect("in time") {
@@ -256,7 +258,7 @@ async fn who_says_nothing_is_left() {
     }
     let mut client = client(&server(hasty())).await; // it answers pings
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(ask(&mut client, request("/echo"), &grpc::frame(b"x")).await.1, grpc::frame(b"x"));
+    assert_eq!(ask(&mut client, request("/echo"), &frame(b"x")).await.1, frame(b"x"));
 }
 
 #[tokio::test]

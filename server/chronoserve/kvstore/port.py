@@ -186,6 +186,11 @@ def too_much() -> InvalidRequest:
     )
 
 
+def is_too_much(result: GetResult) -> bool:
+    """Whether ``result`` is ``too_much``: its request may well be answered in a smaller batch."""
+    return isinstance(result, InvalidRequest) and result.field == "requests"
+
+
 def remaining(deadline: float) -> float:
     """Seconds until ``deadline`` on the running loop's clock; not below zero."""
     return max(0.0, deadline - asyncio.get_running_loop().time())

@@ -10,8 +10,8 @@ processed and may be sent again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from chronoserve.model.errors import Unavailable
 
@@ -24,6 +24,8 @@ GOODBYE_SECONDS_MAX = 0.4
 """Where calls never cease, GOAWAY goes out after this long."""
 HOLD_SECONDS_MAX = 0.5
 """Replies are held for this long at most, and for no more than half of the time that their call has left."""
+
+Arrived = TypeVar("Arrived")
 
 
 class Draining:
@@ -92,12 +94,31 @@ class Messages(AsyncIterator[bytes]):
 
     async def __anext__(self) -> bytes:
         """The next message. Raises Unavailable while the server drains: what has no answer was not processed."""
+        return await self._wait(self._messages.__anext__())
+
+    async def take(self, count_max: int) -> list[bytes]:
+        """What has come already, so many messages at most and at least one; none: there are no more. Raises as ``__anext__`` does.
+
+        A transport that knows only of the next message gives them one by one.
+        """
+        take = getattr(self._messages, "take", None)
+        if take is not None:
+            taken: list[bytes] = await self._wait(take(count_max))
+            return taken
+        try:
+            return [await self.__anext__()]
+        except StopAsyncIteration:
+            return []
+
+    async def _wait(self, arrival: Awaitable[Arrived]) -> Arrived:
         if self._draining.began:
+            if isinstance(arrival, Coroutine):
+                arrival.close()
             raise _drained()
         self._reader = asyncio.current_task()
         self._draining.waits(self)
         try:
-            return await self._messages.__anext__()
+            return await arrival
         except asyncio.CancelledError:
             if self._ended and self._reader is not None and not self._reader.uncancel():
                 raise _drained() from None

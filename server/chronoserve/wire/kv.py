@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -10,15 +10,16 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
-from chronoserve.kvstore.port import Capability
+from chronoserve.kvstore.port import Capability, GetResult, PutResult
 from chronoserve.model.dataset import Dataset, Kind
 from chronoserve.model.errors import CorruptValue, InvalidRequest, KVError, Unavailable
 from chronoserve.service.bulk import BulkLoader, Load, Progress
 from chronoserve.service.gateway import Gateway, NamedPut
 from chronoserve.v1 import kv_pb2
 from chronoserve.wire.replies import PUT_OK, check_size, header, multi_get_response, multi_put_response
-from chronoserve.wire.seam import Seam, parse
+from chronoserve.wire.seam import Conversation, Seam, parse
 from chronoserve.wire.status import put_response, status
+from chronoserve.wire.streams import KEYS_OF_BATCH_MAX, answer_stream
 
 SERVICE = "chronoserve.v1.KVStore"
 
@@ -31,6 +32,7 @@ class KVStoreService:
         self._seam = seam
         self._message_bytes_max = message_bytes_max
         self._bulk = bulk
+        self._keys_of_batch = min(KEYS_OF_BATCH_MAX, gateway.limits.keys_per_call_max)
 
     def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """All methods, for ``server.add_generic_rpc_handlers``."""
@@ -44,8 +46,8 @@ class KVStoreService:
                 "Put": seam.unary("Put", self.put),
                 "MultiPut": seam.unary("MultiPut", self.multi_put),
                 "BulkPut": seam.unary_stream("BulkPut", self.bulk_put),
-                "StreamMultiGet": seam.stream_stream("StreamMultiGet", self.stream_multi_get),
-                "StreamMultiPut": seam.stream_stream("StreamMultiPut", self.stream_multi_put),
+                "StreamMultiGet": seam.conversation("StreamMultiGet", self.stream_multi_get),
+                "StreamMultiPut": seam.conversation("StreamMultiPut", self.stream_multi_put),
                 "Scan": seam.unary("Scan", self.scan),
                 "Delete": seam.unary("Delete", self.delete),
                 "Describe": seam.unary("Describe", self.describe),
@@ -71,12 +73,18 @@ class KVStoreService:
         check_size(len(result), self._message_bytes_max)
         return result
 
-    async def stream_multi_get(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
-        caller = await self._seam.caller(context)
-        async for data in messages:
-            deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
-            requests = parse(kv_pb2.MultiGetRequest, data).requests
-            yield multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller), self._message_bytes_max)
+    async def stream_multi_get(self, stream: Conversation) -> None:
+        deadlines, seam = self._seam.deadlines, self._seam
+        caller = await seam.caller(stream.context)
+
+        async def read(requests: list[kv_pb2.GetRequest]) -> list[GetResult]:
+            deadline = seam.deadline(stream.context, deadlines.read_default)
+            return await self._gateway.multi_get(requests, deadline=deadline, caller=caller)
+
+        def reply(results: Sequence[GetResult]) -> bytes:
+            return multi_get_response(results, self._message_bytes_max)
+
+        await answer_stream(stream, _gets, read, reply, keys_max=self._keys_of_batch)
 
     # writes
 
@@ -95,12 +103,15 @@ class KVStoreService:
         requests = [_named_put(put) for put in parse(kv_pb2.MultiPutRequest, data).requests]
         return multi_put_response(await self._gateway.multi_put(requests, deadline=deadline, caller=caller))
 
-    async def stream_multi_put(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
-        caller = await self._seam.caller(context)
-        async for data in messages:
-            deadline = self._seam.deadline(context, self._seam.deadlines.write_default)
-            requests = [_named_put(put) for put in parse(kv_pb2.MultiPutRequest, data).requests]
-            yield multi_put_response(await self._gateway.multi_put(requests, deadline=deadline, caller=caller))
+    async def stream_multi_put(self, stream: Conversation) -> None:
+        deadlines, seam = self._seam.deadlines, self._seam
+        caller = await seam.caller(stream.context)
+
+        async def write(requests: list[NamedPut]) -> list[PutResult]:
+            deadline = seam.deadline(stream.context, deadlines.write_default)
+            return await self._gateway.multi_put(requests, deadline=deadline, caller=caller)
+
+        await answer_stream(stream, _puts, write, multi_put_response, keys_max=self._keys_of_batch)
 
     async def delete(self, data: bytes, context: Any) -> bytes:
         caller = await self._seam.caller(context)
@@ -161,6 +172,14 @@ class KVStoreService:
         if dataset.properties.ttl_millis:
             properties.ttl.FromMilliseconds(dataset.properties.ttl_millis)
         return kv_pb2.Dataset(name=dataset.name, properties=properties, store=self._gateway.router.store_name(dataset.name))
+
+
+def _gets(data: bytes) -> Sequence[kv_pb2.GetRequest]:
+    return parse(kv_pb2.MultiGetRequest, data).requests
+
+
+def _puts(data: bytes) -> Sequence[NamedPut]:
+    return [_named_put(put) for put in parse(kv_pb2.MultiPutRequest, data).requests]
 
 
 def _named_put(put: kv_pb2.PutRequest) -> NamedPut:

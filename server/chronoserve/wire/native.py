@@ -100,7 +100,7 @@ class NativePort:
         self._loop: asyncio.AbstractEventLoop
         self._events: tuple[Callable[[Any, Any], None], ...] = (
             self._begin,
-            self._message,
+            self._messages,
             self._end,
             self._cancel,
             self._written,
@@ -157,9 +157,9 @@ class NativePort:
         finally:
             del self._calls[context.id]
 
-    def _message(self, call_id: int, message: bytes) -> None:
+    def _messages(self, call_id: int, messages: list[bytes]) -> None:
         if (context := self._calls.get(call_id)) is not None and context.incoming is not None:
-            context.incoming.add(message)
+            context.incoming.add(messages)
 
     def _end(self, call_id: int, _: None) -> None:
         if (context := self._calls.get(call_id)) is not None and context.incoming is not None:

@@ -20,6 +20,9 @@ UNSENT_BYTES_MAX = 64 << 10
 TAKEN_BYTES = 32 << 10
 """The transport is told of messages that were taken once they have so many bytes; it waits at twice that."""
 
+PREFIX_BYTES = 5
+"""What precedes each message on the wire."""
+
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
@@ -67,8 +70,8 @@ class Incoming(AsyncIterator[bytes]):
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def add(self, message: bytes) -> None:
-        self._messages.append(message)
+    def add(self, messages: list[bytes]) -> None:
+        self._messages.extend(messages)
         self._wake()
 
     def end(self) -> None:
@@ -80,21 +83,43 @@ class Incoming(AsyncIterator[bytes]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def __anext__(self) -> bytes:
+    async def _wait(self) -> bool:
+        """Until there is a message; False: none comes any more."""
         while not self._messages:
             if self._ended:
-                raise StopAsyncIteration
+                return False
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        message = self._messages.popleft()
-        self._taken += len(message) or 1
+        return True
+
+    def _took(self, size: int) -> None:
+        self._taken += size
         if self._taken >= TAKEN_BYTES:
             self._send((CONSUMED, self._id, self._taken))
             self._taken = 0
+
+    async def __anext__(self) -> bytes:
+        if not self._messages and not await self._wait():
+            raise StopAsyncIteration
+        message = self._messages.popleft()
+        self._took(len(message) or 1)
         return message
+
+    async def take(self, count_max: int) -> list[bytes]:
+        """The messages that have come, so many at most and at least one; none: there are no more. The transport bounds their bytes."""
+        messages = self._messages
+        if not messages and not await self._wait():
+            return []
+        if len(messages) <= count_max:
+            taken = list(messages)
+            messages.clear()
+        else:
+            taken = [messages.popleft() for _ in range(count_max)]
+        self._took(sum(map(len, taken)) + taken.count(b""))
+        return taken
 
 
 class Context:
@@ -159,8 +184,23 @@ class Context:
 
     async def write(self, message: bytes) -> None:
         """Send a message of a stream; waits while the client takes none."""
-        self._send((WRITE, self.id, message))
-        self._unsent += len(message)
+        self._send((WRITE, self.id, [message]))
+        self._unsent += PREFIX_BYTES + len(message)
+        if self._unsent >= UNSENT_BYTES_MAX:
+            await self._room()
+
+    async def write_all(self, messages: list[bytes]) -> None:
+        """Send several messages, at once as far as they are small; waits as ``write`` does."""
+        size = PREFIX_BYTES * len(messages) + sum(map(len, messages))
+        if self._unsent + size < UNSENT_BYTES_MAX:
+            self._send((WRITE, self.id, messages))
+            self._unsent += size
+            return
+        for message in messages:
+            await self.write(message)
+
+    async def _room(self) -> None:
+        """Wait until the client has taken enough."""
         while self._unsent >= UNSENT_BYTES_MAX:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -221,7 +261,7 @@ async def answer_once(handler: Callable[[Any, Any], Awaitable[bytes]], request: 
     if context.code is None and not context._trailing:  # noqa: SLF001 - one half of the same thing
         send((REPLY, context.id, reply))
     else:
-        send((WRITE, context.id, reply))
+        send((WRITE, context.id, [reply]))
         context.finish()
 
 

@@ -152,7 +152,27 @@ class Seam:
 
         return grpc.stream_stream_rpc_method_handler(self._streaming(name, drained))
 
+    def conversation(self, name: str, handler: Callable[["Conversation"], Awaitable[None]]) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A bidirectional method that takes several messages at a time. While the server drains, it ends between two takings."""
+
+        async def talk(messages: AsyncIterator[bytes], context: Any) -> None:
+            await handler(Conversation(Messages(messages, self.draining), context, self.draining))
+
+        return grpc.stream_stream_rpc_method_handler(self._counted(name, talk))
+
     def _streaming(self, name: str, handler: Callable[[Any, Any], AsyncGenerator[bytes]]) -> Callable[[Any, Any], Awaitable[None]]:
+        draining = self.draining
+
+        async def write(request: Any, context: Any) -> None:
+            async with aclosing(handler(request, context)) as replies:
+                async for reply in replies:
+                    if draining.began:
+                        await draining.hold(context)
+                    await context.write(reply)
+
+        return self._counted(name, write)
+
+    def _counted(self, name: str, handler: Callable[[Any, Any], Awaitable[None]]) -> Callable[[Any, Any], Awaitable[None]]:
         metrics = self.methods[name] = MethodMetrics()
         in_flight = self.in_flight
         draining = self.draining
@@ -162,11 +182,7 @@ class Seam:
             outcome = "OK"
             in_flight.enter()
             try:
-                async with aclosing(handler(request, context)) as replies:
-                    async for reply in replies:
-                        if draining.began:
-                            await draining.hold(context)
-                        await context.write(reply)
+                await handler(request, context)
             except BaseException as error:
                 outcome, told = _judged(error, name)
                 if told is not None:
@@ -178,6 +194,32 @@ class Seam:
                 metrics.seconds.observe(perf_counter() - began)
 
         return call
+
+
+class Conversation:
+    """Both halves of a stream whose messages are taken and answered several at a time."""
+
+    __slots__ = ("_draining", "_messages", "_write_all", "context")
+
+    def __init__(self, messages: Messages, context: Any, draining: Draining) -> None:
+        self.context = context
+        self._messages = messages
+        self._draining = draining
+        self._write_all: Callable[[list[bytes]], Awaitable[None]] = getattr(context, "write_all", self._write_each)
+
+    async def take(self, count_max: int) -> list[bytes]:
+        """See ``Messages.take``."""
+        return await self._messages.take(count_max)
+
+    async def answer(self, replies: list[bytes]) -> None:
+        """Send ``replies`` in their order; waits while the client takes none."""
+        if self._draining.began:
+            await self._draining.hold(self.context)
+        await self._write_all(replies)
+
+    async def _write_each(self, replies: list[bytes]) -> None:
+        for reply in replies:
+            await self.context.write(reply)
 
 
 def _judged(error: BaseException, method: str) -> tuple[str, KVError | None]:
