@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.test_examples import COMMAND, ROOT
+from tests.engines.environments import Chronon
 
 DOCUMENT = ROOT / "docs" / "integrate.md"
 SECONDS = 120
@@ -33,16 +34,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_block_does_what_it_shows(folder: Path) -> None:
     program = shlex.join(COMMAND)
     outputs = []
-    for block in shell_blocks():
+    blocks = list(shell_blocks())
+    assert len(blocks) == 6
+    for block in [each for each in blocks if "chronoserve compile" not in each or Chronon.installed()]:
         script = f'set -e\nchronoserve() {{ {program} "$@"; }}\n{block}'
         done = subprocess.run(
             ["bash", "-c", script], cwd=folder, env=os.environ, capture_output=True, text=True, timeout=SECONDS, check=False
         )
         assert done.returncode == 0, (block, done.stderr)
         outputs.append(done.stdout)
-    assert len(outputs) == 5
     rows = [[line for line in output.splitlines() if line.startswith("refunded_30d")] for output in outputs]
-    assert rows[0] == rows[3] != []
+    assert rows[0] == rows[-2] != []
 
 
 def test_the_functions_shown_compile() -> None:
