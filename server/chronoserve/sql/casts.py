@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from chronoserve.model import java_numbers
-from chronoserve.model.errors import InvalidRequest
+from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import (
     BINARY,
     BOOLEAN,
@@ -40,6 +40,7 @@ from chronoserve.sql.types import (
     is_numeric,
     spark_name,
 )
+from chronoserve.sql.utf8 import utf8_text
 from chronoserve.sql.values import map_key
 
 Cast = Callable[[Any], Any]
@@ -249,7 +250,7 @@ def to_timestamp(source: DataType) -> Cast | None:
     if source == STRING:
         return timestamp_of_text
     if source == DATE:
-        return lambda value: value * MICROS_PER_DAY
+        return midnight
     if is_integral(source):
         return seconds_to_micros
     if source in (DOUBLE, FLOAT):
@@ -257,6 +258,14 @@ def to_timestamp(source: DataType) -> Cast | None:
     if isinstance(source, DecimalType):
         return lambda value: numbers.wrap_long(int(value * MICROS_PER_SECOND))
     return int if source == BOOLEAN else None
+
+
+def midnight(days: int) -> int:
+    """Raises DerivationFailed beyond what microseconds of 64 bits reach, where Spark's arithmetic is exact and fails too."""
+    micros = days * MICROS_PER_DAY
+    if not numbers.LONG_MIN <= micros <= numbers.LONG_MAX:
+        raise DerivationFailed("a date is beyond the range of timestamps")
+    return micros
 
 
 def seconds_to_micros(seconds: int) -> int:
@@ -283,7 +292,7 @@ def to_text(source: DataType) -> Cast | None:
         BOOLEAN: lambda value: "true" if value else "false",
         DOUBLE: java_numbers.double_text,
         FLOAT: java_numbers.float_text,
-        BINARY: lambda value: value.decode("utf-8", "replace"),
+        BINARY: utf8_text,
         DATE: date_text,
         TIMESTAMP: timestamp_text,
     }

@@ -10,6 +10,7 @@ from chronoserve.sql.functions_conditional import decode_pairs
 from chronoserve.sql.nodes import Node, constant, strict
 from chronoserve.sql.registry import Function, accept, accept_all, alias, constant_of, simple, special
 from chronoserve.sql.types import is_numeric
+from chronoserve.sql.utf8 import utf8_text
 
 
 def character(code: int) -> str:
@@ -48,7 +49,7 @@ def decoded(data: bytes, name: str) -> str:
         if mark == b"\xff\xfe":
             return body.decode("utf-16-le", "replace")
         return (body if mark == b"\xfe\xff" else data).decode("utf-16-be", "replace")
-    return data.decode(found, "replace")
+    return utf8_text(data) if found == "utf-8" else data.decode(found, "replace")
 
 
 def decode(name: str, arguments: list[Node]) -> Node:

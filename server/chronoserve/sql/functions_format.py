@@ -201,9 +201,18 @@ def with_commas(value: Any, places: int) -> str | None:
         return None
     if isinstance(value, float) and value - value != 0:
         return not_finite(value)
-    number = value if isinstance(value, Decimal) else Decimal(value)
+    number = decimal_digits(value, places)
     rounded = number.quantize(Decimal(1).scaleb(-min(places, 340)), ROUND_HALF_EVEN, WIDE)
     return f"{rounded:,f}" if rounded or not rounded.is_signed() else f"-{abs(rounded):,f}"
+
+
+def decimal_digits(value: Any, places: int) -> Decimal:
+    """A number as DecimalFormat has it: a double has the digits of its text, and is rounded by its exact value where it has more."""
+    if not isinstance(value, float):
+        return value if isinstance(value, Decimal) else Decimal(value)
+    shown = Decimal(double_text(value))
+    exponent = shown.as_tuple().exponent
+    return shown if isinstance(exponent, int) and exponent >= -places else Decimal(value)
 
 
 def not_finite(value: float) -> str:
@@ -227,8 +236,8 @@ def by_pattern(value: Any, pattern: str) -> str:
     if match is None:
         raise DerivationFailed("format_number: a pattern of #, 0, a comma and a point")
     prefix, optional, required, zeros, hashes, suffix = match.groups()
-    number = value if isinstance(value, Decimal) else Decimal(value)
     places = len(zeros or "") + len(hashes or "")
+    number = decimal_digits(value, places)
     text = f"{abs(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN, WIDE):f}"
     whole, _, fraction = text.partition(".")
     fraction = fraction[: len(zeros or "")] + fraction[len(zeros or "") :].rstrip("0")

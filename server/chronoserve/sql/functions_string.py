@@ -10,6 +10,7 @@ from chronoserve.model.errors import DerivationFailed
 from chronoserve.model.types import BINARY, BOOLEAN, INT, STRING, ListType
 from chronoserve.sql.casts import cast
 from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, lenient, strict
+from chronoserve.sql.numbers import INT_MAX
 from chronoserve.sql.registry import EXACT_STRING, TEXT_OR_BYTES, Function, accept, accept_all, alias, alike, refusal, simple, special
 from chronoserve.sql.types import NULL
 
@@ -20,7 +21,7 @@ LENGTH_MAX = 1 << 24
 # slices
 
 
-def slice_from(text: Any, position: int, length: int = 1 << 31) -> Any:
+def slice_from(text: Any, position: int, length: int = INT_MAX) -> Any:
     """``substring``: position 0 is 1, a negative one counts from the end."""
     if length <= 0:
         return text[:0]

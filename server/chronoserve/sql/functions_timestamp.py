@@ -91,7 +91,7 @@ def unix_timestamp(name: str, arguments: list[Node]) -> Node:
     if source.type == DATE:
         return strict("unix seconds of date", LONG, lambda days: days * 86_400, source)
     if source.type == TIMESTAMP:
-        return strict("unix_seconds", LONG, lambda micros: micros // MICROS_PER_SECOND, source)
+        return strict("unix_seconds", LONG, whole_seconds, source)
     if source.type not in (STRING, NULL):
         raise refusal(name, "a string, date or timestamp", source)
     text = accept(name, source, STRING)
@@ -100,10 +100,15 @@ def unix_timestamp(name: str, arguments: list[Node]) -> Node:
     return strict(
         "unix_timestamp",
         LONG,
-        lambda value, by: None if (micros := parse_by(value, by)) is None else micros // MICROS_PER_SECOND,
+        lambda value, by: None if (micros := parse_by(value, by)) is None else whole_seconds(micros),
         text,
         pattern,
     )
+
+
+def whole_seconds(micros: int) -> int:
+    """Toward zero, as ``unix_timestamp`` cuts; ``unix_seconds`` goes down."""
+    return micros // MICROS_PER_SECOND if micros >= 0 else -(-micros // MICROS_PER_SECOND)
 
 
 def to_timestamp(name: str, arguments: list[Node]) -> Node:

@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 from chronoserve.model.errors import DerivationFailed
 from chronoserve.model.types import STRING
 from chronoserve.sql.registry import EXACT_STRING, Function, simple
+from chronoserve.sql.utf8 import utf8_text
 
 URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 ILLEGAL = re.compile(r"[\s<>\"{}|\\^`]|%(?![0-9a-fA-F]{2})")
@@ -53,7 +54,7 @@ def url_encode(text: str) -> str:
 def url_decode(text: str) -> str:
     if re.search(r"%(?![0-9a-fA-F]{2})", text):
         raise DerivationFailed("url_decode: a % without two hexadecimal digits")
-    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "replace")
+    return utf8_text(unquote_to_bytes(text.replace("+", " ")))
 
 
 FUNCTIONS: tuple[Function, ...] = (

@@ -19,6 +19,7 @@ from chronoserve.sql.datetimes import (
     days_of,
     zone_offset,
 )
+from chronoserve.sql.julian import FIRST_GREGORIAN, counted, named
 
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -36,7 +37,7 @@ class Piece(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A time taken apart. ``weekday``: 0 is Monday."""
+    """A time taken apart. ``days``: since 1970, in the formatters' own calendar (see julian). ``weekday``: 0 is Monday."""
 
     year: int
     month: int
@@ -53,15 +54,21 @@ class Moment(NamedTuple):
 
     @property
     def day_of_year(self) -> int:
-        first = days_of(self.year, 1, 1)
-        assert first is not None
-        return self.days - first + 1
+        return self.days - counted(self.year, 1, 1) + 1
 
 
 def moment_of(micros: int) -> Moment:
     days, rest = divmod(micros, MICROS_PER_DAY)
     seconds, fraction = divmod(rest, MICROS_PER_SECOND)
-    return Moment(*day_of(days), days, seconds // 3600, seconds // 60 % 60, seconds % 60, fraction // MICROS_PER_MILLI)
+    day = day_of(named(days))
+    return Moment(
+        *day,
+        days if days >= FIRST_GREGORIAN else counted(*day),
+        seconds // 3600,
+        seconds // 60 % 60,
+        seconds % 60,
+        fraction // MICROS_PER_MILLI,
+    )
 
 
 TOKEN = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|([^A-Za-z']+)", re.DOTALL)
@@ -98,7 +105,7 @@ def week_of_year(moment: Moment) -> int:
     first_weekday = (moment.weekday - (moment.day_of_year - 1)) % 7
     offset = (first_weekday + 1) % 7
     week = (moment.day_of_year - 1 + offset) // 7 + 1
-    days_in_year = 366 if days_of(moment.year, 2, 29) is not None else 365
+    days_in_year = counted(moment.year + 1, 1, 1) - counted(moment.year, 1, 1)
     last_offset = (first_weekday + days_in_year + 1) % 7
     return 1 if moment.day_of_year > days_in_year - last_offset and last_offset else week
 

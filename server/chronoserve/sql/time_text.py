@@ -14,6 +14,7 @@ from chronoserve.sql.datetimes import (
     days_of,
     zone_offset,
 )
+from chronoserve.sql.julian import named
 from chronoserve.sql.zones import from_zone
 
 TRIMMED = "".join(map(chr, range(33))) + "\x7f"
@@ -81,7 +82,7 @@ def in_utc(micros: int, zone: str | None) -> int | None:
 
 def date_text(days: int) -> str:
     """As the legacy formatter writes dates: years before 1 by their era, those beyond 9999 as they are."""
-    year, month, day = day_of(days)
+    year, month, day = day_of(named(days))
     return f"{year if year > 0 else 1 - year:04d}-{month:02d}-{day:02d}"
 
 
