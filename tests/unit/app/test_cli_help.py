@@ -25,7 +25,15 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["kv"], ["bench"], ["demo"], ["doctor"], *(["kv", verb] for verb in ("get", "put", "multi-get", "multi-put", "bulk-put"))]
+    "words",
+    [
+        ["kv"],
+        ["bench"],
+        ["compile"],
+        ["demo"],
+        ["doctor"],
+        *(["kv", verb] for verb in ("get", "put", "multi-get", "multi-put", "bulk-put")),
+    ],
 )
 def test_every_verb_has_help(words: list[str]) -> None:
     answer = run(*words, "--help")

@@ -12,7 +12,7 @@ from chronoserve.app.compiling.job import Outcome, compiled
 from chronoserve.app.compiling.stage import KINDS, Change, staged
 from chronoserve.app.terminal import Item, Screen
 from chronoserve.config import teams
-from chronoserve.model.errors import FailedPrecondition, InvalidRequest
+from chronoserve.model.errors import FailedPrecondition, InvalidRequest, KVError
 
 COLUMNS = ("conf", "outcome", "what")
 CHANGES_SHOWN = 5
@@ -56,21 +56,29 @@ def compile_confs(*, chronon_root: Path | None, inputs: Sequence[str], output_ro
     is refused, an online conf that changed, a join that holds a former group by, nothing compiled.
     """
     screen = Screen(json_lines=json_lines)
-    if installs:
-        made = environments.install()
-        screen.note(f"chronon-ai {made.version} is installed in {made.directory}")
-        if not inputs:
-            screen.tell({"environment": str(made.directory), "chronon_ai": made.version}, str(made.directory))
+    try:
+        if installs and _install(screen, alone=not inputs):
             return
-    root = _repository(chronon_root or Path())
-    wanted = _inputs(root, inputs)
-    found = environments.find(environment)
-    with staged(root / output_root) as stage:
-        compiler = Compiler(found, root, stage.copy, force_overwrite, keep_env, keep_sample_percent)
-        outcomes, warnings, said = compiled(compiler, stage, wanted, timeout)
+        root = _repository(chronon_root or Path())
+        wanted = _inputs(root, inputs)
+        found = environments.find(environment)
+        with staged(root / output_root) as stage:
+            compiler = Compiler(found, root, stage.copy, force_overwrite, keep_env, keep_sample_percent)
+            outcomes, warnings, said = compiled(compiler, stage, wanted, timeout)
+    except KVError as error:
+        screen.fail(error.message, reason=error.reason)
+        click.get_current_context().exit(1)
     if verbose:
         click.echo(said, err=True)
     _Report(screen, root / output_root).show(outcomes, warnings, found.version)
+
+
+def _install(screen: Screen, *, alone: bool) -> bool:
+    """Whether that was all."""
+    made = environments.install()
+    if alone:
+        screen.tell({"environment": str(made.directory), "chronon_ai": made.version}, f"{made.directory}\tchronon-ai {made.version}")
+    return alone
 
 
 def _repository(folder: Path) -> Path:

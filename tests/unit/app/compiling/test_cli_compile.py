@@ -158,6 +158,11 @@ def test_an_environment_that_is_none(root: Path, tmp_path: Path) -> None:
     assert "--install" in said
 
 
+def test_errors_are_objects_with_json(root: Path, tmp_path: Path) -> None:
+    said = json.loads(error(run("compile", "--chronon-root", root, "--environment", tmp_path, "--json")))
+    assert said["error"]["reason"] == "FAILED_PRECONDITION"
+
+
 def test_where_the_environment_is_looked_for(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHRONOSERVE_CACHE", str(tmp_path / "cache"))
     with pytest.raises(FailedPrecondition, match="compile --install"):
