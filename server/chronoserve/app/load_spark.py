@@ -6,8 +6,10 @@ chronoserve in their Python. A task that Spark tries again, or twice, writes the
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,11 @@ from chronoserve.app.settings import load as settings_of
 from chronoserve.ingest.source import ROWS_PER_BATCH, Row, Rows
 from chronoserve.ingest.upload_table import DAY, KEY, TIME, VALUE, Judged, UploadTable, dataset_of, kind_of
 from chronoserve.kvstore.registry import StoreURL
-from chronoserve.model.errors import FailedPrecondition, KVError
+from chronoserve.model.errors import CorruptValue, FailedPrecondition, KVError
 from chronoserve.model.naming import SERVING_INFO_KEY
 from chronoserve.model.partitions import PartitionSpec
 from chronoserve.service.bulk import BulkLoader, Progress
+from chronoserve.warehouse.port import line_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
 ONE_MACHINE = ("lmdb", "memory")
 """Stores that live in files or in the memory of one machine."""
 SAMPLES = 100
+KINDS = {kind.__name__: kind for kind in KVError.__subclasses__()}
+OURS = re.compile(rf"{re.escape(KVError.__module__)}\.(\w+): (.*)")
+CAUSE = re.compile(r"Caused by: [\w.$]+: (.*)")
+"""Of a Java trace: why, without whose class said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,10 @@ class Job:
 
     def run(self, *, force: bool) -> tuple[int, int]:
         """Rows written and rows refused. Raises KVError where nothing, or not the serving info, was written."""
+        with told(f"{self._table}/{self._partition}"):
+            return self._run(force=force)
+
+    def _run(self, *, force: bool) -> tuple[int, int]:
         frame = self._frame()
         judged = self._judged(frame)
         asyncio.run(self._prepare(force=force))
@@ -173,6 +184,23 @@ class Job:
             await load_online.expect_written(gateway, self._place.dataset, sample, self._place.millis)
             if judged.serving_info is not None:
                 await self._place.write_through(gateway, iter([Rows([SERVING_INFO_KEY], [judged.serving_info], after_all=True)]))
+
+
+@contextmanager
+def told(place: str) -> Iterator[None]:
+    """What Spark raises for a job of its own, as one of our errors: an executor's, or that a file of ``place`` cannot be read."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as failed:
+        text = str(failed)
+        ours = OURS.search(text)
+        if ours is not None and ours[1] in KINDS:
+            raise KINDS[ours[1]](ours[2]) from failed
+        cause = (CAUSE.findall(text) or [text.strip().splitlines()[-1]])[-1]
+        raise CorruptValue(f"{place}: Spark cannot read it ({line_of(ValueError(cause))}); write the partition again") from failed
 
 
 def batches(found: Iterable[Any]) -> Iterator[Rows]:

@@ -1,5 +1,6 @@
 """The Spark job: an upload table into Redis by executors, its serving info last, and nothing where something is not right."""
 
+import json
 import os
 import subprocess
 from collections.abc import Sequence
@@ -18,11 +19,13 @@ from chronoserve.model import values
 from tests.conformance.conftest import running_engine
 from tests.engines.engine import Engine
 from tests.engines.environments import ROOT, Spark
+from tests.unit.app.faults import FOLDER, IN_FOLDERS
 from tests.unit.app.test_cli_load import BATCH_END, DS, info
 
 ROWS = 3_000
 INFO_KEY = b"group_by_serving_info"
 SECONDS = 300
+REMEDIES = ("again", "has its upload run", "holds the upload of")
 
 
 @pytest.fixture
@@ -79,6 +82,26 @@ async def test_nothing_is_written_of_a_table_that_is_not_whole(redis: str, tmp_p
     assert done.returncode == 1
     assert "has 0 rows group_by_serving_info and must have one" in done.stderr
     assert await online(redis, "SPARK_BAD_BATCH", b"k0", b"k8") == [None, None]
+
+
+def test_every_fault_of_a_table_is_named_before_the_store_is_asked(tmp_path: Path) -> None:
+    """No store is there at all: of a table that is whole, that is what is said."""
+    whole = tmp_path / "whole"
+    write_table(whole, [(b"k", b"v"), (INFO_KEY, info(name="team.gb.v1"))])
+    makes = {make: said for make, said in IN_FOLDERS.items() if "delta" not in make.__name__ and "iceberg" not in make.__name__}
+    for make in makes:
+        make(tmp_path / make.__name__)
+    folders = [*(str(tmp_path / make.__name__ / FOLDER) for make in makes), str(whole)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "server"), "PYSPARK_PYTHON": str(Spark.python()), "TZ": "UTC"}
+    command: list[str | Path] = [Spark.python(), Path(__file__).parent / "faulty_loads.py", "redis://127.0.0.1:1", *folders]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    *refused, last = map(json.loads, done.stdout.splitlines())
+    assert last["kind"] == "Unavailable", last
+    for make, answer in zip(makes, refused, strict=True):
+        assert answer["kind"] in ("FailedPrecondition", "CorruptValue"), (make, answer)
+        assert f"{make.__name__}/{FOLDER}`/{DS}" in answer["said"], (make, answer)
+        assert any(remedy in answer["said"] for remedy in REMEDIES), (make, answer)
 
 
 @pytest.mark.parametrize("store", ["lmdb:///anywhere/store", "memory://"])
