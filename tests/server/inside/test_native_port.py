@@ -87,18 +87,21 @@ async def test_a_handler_that_writes_far_ahead_of_its_client_waits() -> None:
             yield bytes(100_000)
             written += 1
 
-    async with served(Pour=grpc.unary_stream_rpc_method_handler(pour)) as (_, method):
+    async with served(Pour=grpc.unary_stream_rpc_method_handler(pour)) as (port, method):
         call = method("unary_stream", "Pour")(b"", timeout=SECONDS)
         await call.read()
-        last = -1
-        while written != last:
-            last = written
-            await asyncio.sleep(0.2)
-        assert 0 < written < 200
+        await eventually(lambda: _waits_for_room(port), "the handler to wait for its client")
+        assert written < 200
         for _ in range(200):
             assert len(await call.read()) == 100_000
-        assert written > last
+        assert written >= 200, "it went on when the client took more"
+        await eventually(lambda: _waits_for_room(port), "the handler to wait again")
         call.cancel()
+
+
+async def _waits_for_room(port: NativePort) -> bool:
+    """A client takes what its window holds and then nothing more, so a handler that is ahead waits until it is read."""
+    return any(context._waiter is not None for context in port._calls.values())
 
 
 async def test_a_handler_s_defect_is_unknown_in_general_terms() -> None:
