@@ -14,7 +14,7 @@ from tests.docs.test_examples import COMMAND, blocks
 DOCUMENT = "docs/operating/scheduling.md"
 DAY, NEVER = "2024-03-31", "2030-01-01"
 """The last day of the quickstart's tables, and one that they do not have."""
-SECONDS = 100
+SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)
