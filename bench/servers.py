@@ -26,6 +26,10 @@ OURS = "chronoserve"
 ON_GRPCIO = "chronoserve-grpcio"
 SHORT_QUEUE = "chronoserve-short-queue"
 SHORT_QUEUE_STREAMS = 24
+SHEDDING = "chronoserve-shedding"
+SHEDDING_STREAMS = 100
+SHEDDING_CALLS = 48
+"""Calls in the stores at a time, of a server that takes eight times as many."""
 BARE = "chronoserve-bare"
 LMDB = "chronoserve-lmdb"
 
@@ -125,11 +129,14 @@ class Fleet:
 
     def _all_kinds(self) -> dict[str, _Kind]:
         redis, lmdb = self._redis.url, f"lmdb://{self._directory / 'lmdb'}"
+        short_queue = {"streams_per_connection_max": SHORT_QUEUE_STREAMS}
+        shedding = {"streams_per_connection_max": SHEDDING_STREAMS, "inflight_calls_max": SHEDDING_CALLS}
         naive, echo = tools.HERE / "peers" / "naive.py", (sys.executable, tools.HERE / "peers" / "echo.py")
         return {
             OURS: _Kind(lambda port: self._serve(port, redis), redis),
             ON_GRPCIO: _Kind(lambda port: [*self._serve(port, redis), "--transport", "grpcio"], redis),
-            SHORT_QUEUE: _Kind(lambda port: [*self._serve(port, redis), "--config", self._short_queue()], redis),
+            SHORT_QUEUE: _Kind(lambda port: [*self._serve(port, redis), *self._limits(short_queue)], redis),
+            SHEDDING: _Kind(lambda port: [*self._serve(port, redis), *self._limits(shedding)], redis),
             BARE: _Kind(lambda port: [*self._serve(port, redis), "--without-layers"], redis),
             LMDB: _Kind(lambda port: self._serve(port, lmdb), lmdb),
             GO: _Kind(lambda port: [tools.go_peer(), "-listen", f"127.0.0.1:{port}", "-redis", f"127.0.0.1:{self._redis.port}"]),
@@ -142,11 +149,11 @@ class Fleet:
             TRANSPORT_GRPCIO: _Kind(lambda port: [*echo, "--listen", f"127.0.0.1:{port}", "--transport", "grpcio"]),
         }
 
-    def _short_queue(self) -> Path:
-        """The setting of docs/decisions/0006-overload.md for few clients and one worker."""
-        config = self._directory / "short-queue.toml"
-        config.write_text(f"[limits]\nstreams_per_connection_max = {SHORT_QUEUE_STREAMS}\n")
-        return config
+    def _limits(self, limits: dict[str, int]) -> list[str | Path]:
+        """Words for a server with these limits, such as those of docs/decisions/0006-overload.md."""
+        config = self._directory / f"{'-'.join(map(str, limits.values()))}.toml"
+        config.write_text("[limits]\n" + "".join(f"{name} = {limit}\n" for name, limit in limits.items()))
+        return ["--config", config]
 
     @staticmethod
     def _serve(port: int, store: str) -> list[str | Path]:
