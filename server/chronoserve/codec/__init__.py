@@ -2,6 +2,7 @@
 
 avro       types as Avro schemas, in Chronon's own text
 compiled   decoders and encoders of one schema; ``decoding`` writes their Python, ``encoding`` coerces, ``varints`` counts
+columnar   records of Arrow columns as bytes, all at once: for uploads, with NumPy
 keys       request keys as the bytes they are stored under
 serving    the types that follow from a group by's serving info
 thrift     the structs of configuration objects and the reader of their JSON
