@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chronoserve.model.errors import InvalidRequest, Unsupported
-from chronoserve.model.types import STRING, DataType, StructType
+from chronoserve.model.types import DATE, LONG, STRING, DataType, StructType
 from chronoserve.sql.access import element, member
 from chronoserve.sql.casts import cast
 from chronoserve.sql.functions import FUNCTIONS, REFUSED
@@ -17,6 +17,8 @@ from chronoserve.sql.types import FUNCTION
 
 DEPTH_MAX = 120
 """How deep a tree may be: chains of operators count, one level each."""
+CLOCKS = frozenset({"current_date", "curdate", "current_timestamp", "now", "unix_timestamp"})
+"""Calls without arguments that read a clock."""
 BARE_CALLS = frozenset({"current_date", "current_timestamp", "localtimestamp", "current_user", "user", "session_user"})
 """Names that are calls without parentheses where no column has them."""
 
@@ -24,7 +26,9 @@ BARE_CALLS = frozenset({"current_date", "current_timestamp", "localtimestamp", "
 class Analysis:
     """Resolves the expressions of one select list against one input row."""
 
-    def __init__(self, inputs: StructType) -> None:
+    def __init__(self, inputs: StructType, clock: str | None = None) -> None:
+        """``clock``: the column whose milliseconds since 1970 a clock shows; None: there is no clock."""
+        self.clock = clock
         self.columns: dict[str, list[Node]] = {}
         for index, field in enumerate(inputs.fields):
             self.columns.setdefault(field.name.lower(), []).append(column(index, field.name, field.type))
@@ -106,10 +110,22 @@ class Analysis:
             name, arguments = "named_struct", named(arguments)
         elif name == "arrays_zip":
             arguments = named(arguments, "{}", first=0)
+        elif name in CLOCKS and not arguments and self.clock is not None:
+            return self.time(name, self.clock)
         function = FUNCTIONS.get(name)
         if function is None:
             raise refusal(name)
         return function.call([self.resolve(argument) for argument in arguments])
+
+    def time(self, name: str, clock: str) -> Node:
+        """What ``name`` would show at the time of the row."""
+        millis = self.columns[clock][-1]
+        if millis.type != LONG:
+            raise InvalidRequest(f"{name}() shows the time in {clock}, which is no bigint", field="expression")
+        now = FUNCTIONS["timestamp_millis"].call([millis])
+        if name == "unix_timestamp":
+            return FUNCTIONS[name].call([now])
+        return cast(now, DATE) if name in ("current_date", "curdate") else now
 
     def case(self, tree: Case) -> Node:
         branches = [(self.value(test), self.value(result)) for test, result in tree.branches]

@@ -38,15 +38,17 @@ class Projection:
     evaluate: Callable[[Values], tuple[Any, ...] | None]
 
 
-def expression(text: str, inputs: StructType, *, dialect: str = DIALECT, name: str = "out") -> Compiled:
+def expression(text: str, inputs: StructType, *, dialect: str = DIALECT, name: str = "out", clock: str | None = None) -> Compiled:
     """One expression over ``inputs``. ``name`` is its column's: structs in the type are named after it.
+
+    ``clock``: a column of milliseconds since 1970 that ``current_timestamp()`` and its kin show; without, they are refused.
 
     Raises:
         InvalidRequest: Spark does not compile it either.
         Unsupported: we do not, and the message names what.
     """
     check_dialect(dialect)
-    analysis = Analysis(shaped(inputs))
+    analysis = Analysis(shaped(inputs), clock)
     node = analysis.value(parse(text, name))
     refuse_failing(node)
     weaver = Weaver([node], len(inputs.fields), analysis.variables)
@@ -78,9 +80,9 @@ def select(expressions: Sequence[tuple[str, str]], inputs: StructType, *, wheres
     return Projection(StructType("", fields), spark_types, with_cells(weaver, projected(columns, conditions)))
 
 
-def planned(expressions: Sequence[tuple[str, str]], inputs: StructType) -> tuple[Analysis, list[Node]]:
-    """The typed trees of a select list, and the analysis that knows how many variables they have."""
-    analysis = Analysis(shaped(inputs))
+def planned(expressions: Sequence[tuple[str, str]], inputs: StructType, clock: str | None = None) -> tuple[Analysis, list[Node]]:
+    """The typed trees of a select list, and the analysis that knows how many variables they have. ``clock``: as of ``expression``."""
+    analysis = Analysis(shaped(inputs), clock)
     return analysis, [resolved(analysis, name, text) for name, text in expressions]
 
 

@@ -196,7 +196,7 @@ class SqlPlan:
     """
 
     def __init__(self, expressions: Sequence[tuple[str, str]], inputs: StructType, typed: frozenset[str]) -> None:
-        analysis, nodes = planned(expressions, inputs)
+        analysis, nodes = planned(expressions, inputs, clock="ts")
         self.type = StructType(
             "", tuple(Field(name, chronon_type(name, node.type)) for (name, _), node in zip(expressions, nodes, strict=True))
         )

@@ -51,13 +51,15 @@ percentile percentile_approx percentile_cont percentile_disc regr_avgx regr_avgy
 regr_sxy regr_syy skewness some std stddev stddev_pop stddev_samp sum try_avg try_sum var_pop var_samp variance"""
 WINDOWS = """cume_dist dense_rank lag lead nth_value ntile percent_rank rank row_number session_window window window_time"""
 GENERATORS = "explode explode_outer inline inline_outer json_tuple posexplode posexplode_outer stack"
-CLOCKS = "current_date current_timestamp curdate localtimestamp now current_timezone"
+CLOCKS = "current_date current_timestamp curdate now"
+ZONES = "localtimestamp current_timezone"
 SESSIONS = """current_catalog current_database current_schema current_user user session_user version input_file_name
 input_file_block_length input_file_block_start java_method reflect"""
 REFUSED: dict[str, str] = {
     **dict.fromkeys(AGGREGATES.split(), "is an aggregate: a derivation works on one row; array functions take lists"),
     **dict.fromkeys(WINDOWS.split(), "works on several rows: a derivation works on one"),
     **dict.fromkeys(GENERATORS.split(), "makes rows: a derivation is one column of one row"),
-    **dict.fromkeys(CLOCKS.split(), "reads the clock: a derivation's time is ts (milliseconds), its date ds"),
+    **dict.fromkeys(CLOCKS.split(), "reads the clock, and only derivations have one: the request's ts"),
+    **dict.fromkeys(ZONES.split(), "asks for the session's time zone: a derivation's times are UTC"),
     **dict.fromkeys(SESSIONS.split(), "asks a Spark session, and there is none"),
 }

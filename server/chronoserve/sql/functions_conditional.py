@@ -6,7 +6,7 @@ from chronoserve.model.errors import DerivationFailed, InvalidRequest
 from chronoserve.model.types import BOOLEAN, DOUBLE, FLOAT, STRING
 from chronoserve.sql.nodes import Constant, Evaluate, Node, Row, applied, constant, is_null
 from chronoserve.sql.operators import boolean, comparison, null_safe_equal
-from chronoserve.sql.registry import ANY, Function, accept_all, alias, alike, special
+from chronoserve.sql.registry import ANY, Function, accept_all, alias, alike, refusal, special
 from chronoserve.sql.types import NULL, is_orderable, spark_name
 from chronoserve.sql.values import less
 
@@ -26,7 +26,7 @@ def case_of(branches: list[tuple[Node, Node]], otherwise: Node | None) -> Node:
     values = [value for _, value in branches] + ([] if otherwise is None else [otherwise])
     values = alike("case", accept_all("case", values, (ANY,)))
     last = values[len(branches)] if otherwise is not None else constant(None, values[0].type)
-    tests = [condition("case", test) for test, _ in branches]
+    tests = [condition("case", spoken(test)) for test, _ in branches]
     if len(tests) == 1:
         return one_branch(tests[0], values[0], last)
 
@@ -43,6 +43,13 @@ def case_of(branches: list[tuple[Node, Node]], otherwise: Node | None) -> Node:
         return run
 
     return applied("case", last.type, make, *tests, *values[: len(tests)], last)
+
+
+def spoken(test: Node) -> Node:
+    """Raises InvalidRequest for a bare null, which ``if`` takes for a boolean and ``case`` does not."""
+    if test.type == NULL:
+        raise refusal("case when", "a boolean", test)
+    return test
 
 
 def one_branch(test: Node, value: Node, otherwise: Node) -> Node:

@@ -246,7 +246,7 @@ def by_pattern(value: Any, pattern: str) -> str:
     groups = optional + required
     if "," in groups:
         whole = grouped(whole, len(groups.rsplit(",", 1)[1]))
-    sign = "-" if number < 0 and (whole.strip("0,") or fraction.strip("0")) else ""
+    sign = "-" if number < 0 or (isinstance(value, float) and number.is_signed()) else ""
     return f"{sign}{prefix}{whole}{'.' if fraction else ''}{fraction}{suffix}"
 
 

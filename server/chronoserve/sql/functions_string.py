@@ -234,8 +234,8 @@ def elt(name: str, arguments: list[Node]) -> Node:
 
 
 def locate(what: str, text: str, position: int = 1) -> int:
-    """Where ``what`` is in ``text`` from a position on; 0 where it is not."""
-    return text.find(what, position - 1) + 1 if position > 0 else 0
+    """Where ``what`` is in ``text`` from a position on; 0 where it is not. The empty text is always at the beginning."""
+    return text.find(what, position - 1 if what else 0) + 1 if position > 0 else 0
 
 
 def locate_nullable(name: str, arguments: list[Node]) -> Node:

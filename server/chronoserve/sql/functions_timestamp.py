@@ -85,7 +85,7 @@ def from_unixtime(name: str, arguments: list[Node]) -> Node:
 def unix_timestamp(name: str, arguments: list[Node]) -> Node:
     """Seconds of a date, a timestamp, or a text by a pattern."""
     if not arguments:
-        raise Unsupported(f"{name}() reads the clock: a derivation's time is ts, in milliseconds")
+        raise Unsupported(f"{name}() reads the clock, and only derivations have one: the request's ts")
     source, *rest = arguments
     rest = [accept(name, node, EXACT_STRING) for node in rest]
     if source.type == DATE:

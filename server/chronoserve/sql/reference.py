@@ -14,8 +14,8 @@ is null, integers wrap, a cast that does not fit is null, names are found whatev
 needs no SQL: it is a look-up in the features that are actually there.
 
 What is not listed here is refused when the conf is loaded (`UNSUPPORTED`, naming the function); what Spark refuses too is
-`INVALID_REQUEST`. Aggregates, windows, generators, queries, functions that read a clock or a session are refused: a derivation is one
-column of one row.
+`INVALID_REQUEST`. Aggregates, windows, generators, queries, functions that ask a session are refused: a derivation is one column
+of one row. The clock of `current_timestamp()`, `now()`, `current_date()`, `curdate()` and `unix_timestamp()` is the request's `ts`.
 
 ## Bounds
 
@@ -41,6 +41,8 @@ forever. Others may still be slow on long hostile texts, as they are on the JVM:
 |---|---|---|
 | Java's `sin`, `cos`, `tan` | the processor's intrinsics | the C library's: in a few of a thousand cases the last bit differs |
 | `cast('12:30' as timestamp)` | today at 12:30 | null: there is no clock (`hour`, `minute` and `second` of it work) |
+| `current_timestamp()` and its kin | the clock when the expression was planned, for as long as the fetcher runs | the request's time, `ts` |
+| `float` between a whole number and a double, as `log(float(i))` | 3.5 leaves it out, 3.1 does not | it rounds to a float |
 | two-digit years in patterns | counted from eighty years ago | counted from 1946 |
 | `rand`, `randn`, `shuffle` with a seed | Spark's numbers | other numbers |
 | `from_json` | all options and modes | PERMISSIVE; no `_corrupt_record` |

@@ -141,3 +141,16 @@ def test_a_key_that_is_also_a_feature_is_ambiguous() -> None:
     both = StructType("base", (Field("user", STRING),))
     with pytest.raises(InvalidRequest, match="ambiguous"):
         _ = Derivations([Derivation(name="x", expression="upper(user)")], KEYS, both).derived_type
+
+
+def test_the_clock_of_a_derivation_is_the_request_s_time() -> None:
+    derived = derivations(("at", "now()"), ("day", "cast(current_date as string)"), ("age", "unix_timestamp() * 1000 - ts"), ("a", "a + 0"))
+    assert derived.apply(REQUEST_KEYS, {"a": 1}, TS) == {"at": TS * 1000, "day": "2023-08-15", "age": -123, "a": 1}
+    same = derivations(("at", "current_timestamp()"), ("day", "curdate() = current_date()"))
+    assert same.apply(REQUEST_KEYS, {}, TS) == {"at": TS * 1000, "day": True}
+
+
+def test_a_clock_takes_no_argument_and_has_no_zone() -> None:
+    for text in ("now(1)", "localtimestamp()", "current_timezone()"):
+        with pytest.raises(Unsupported):
+            _ = derivations(("x", text)).derived_type

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chronoserve.model.errors import DerivationFailed
+from chronoserve.model.errors import DerivationFailed, InvalidRequest, Unsupported
 from chronoserve.model.types import BINARY, DOUBLE, INT, LONG, STRING, Field, StructType
 from chronoserve.sql.compile import expression
 
@@ -46,6 +46,13 @@ def test_a_substring_that_would_begin_far_before_the_text() -> None:
     assert answer("substring(s, i)", s="65536", i=-5) == "65536"
 
 
+def test_the_empty_text_is_at_the_beginning() -> None:
+    assert answer("locate('', s, 2)", s="abc") == 1
+    assert answer("locate('', s, 9)", s="abc") == 1
+    assert answer("locate('c', s, 2)", s="abc") == 3
+    assert answer("locate('', s, 0)", s="abc") == 0
+
+
 @pytest.mark.parametrize(
     ("day", "pattern", "text"),
     [
@@ -73,3 +80,22 @@ def test_dates_that_the_julian_calendar_has_not() -> None:
 def test_bytes_that_are_no_text(data: str, text: str) -> None:
     assert answer("cast(b as string)", b=bytes.fromhex(data)) == text
     assert answer("decode(b, 'UTF-8')", b=bytes.fromhex(data)) == text
+
+
+def test_a_bare_null_is_a_condition_of_if_alone() -> None:
+    assert answer("if(null, 1, 2)") == 2
+    with pytest.raises(InvalidRequest):
+        answer("case when null then 1 else 2 end")
+
+
+@pytest.mark.parametrize("text", ["now()", "current_date", "unix_timestamp()"])
+def test_without_a_request_there_is_no_clock(text: str) -> None:
+    with pytest.raises(Unsupported):
+        answer(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(-0.0, "-0"), (-0.001, "-0"), (0.0, "0"), (-1234.5, "-1,234.5"), (1234567.125, "1,234,567.12")]
+)
+def test_a_negative_number_keeps_its_sign_in_a_pattern(number: float, text: str) -> None:
+    assert answer("format_number(d, '#,###.##')", d=number) == text

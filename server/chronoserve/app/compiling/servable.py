@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from chronoserve.codec import conf_json, confs
 from chronoserve.model.confs import Derivation, GroupBy, Join
 from chronoserve.model.errors import InvalidRequest, KVError, Unsupported
-from chronoserve.sql.analyze import refusal
+from chronoserve.sql.analyze import CLOCKS, refusal
 from chronoserve.sql.functions import FUNCTIONS
 from chronoserve.sql.parser import parse
 from chronoserve.sql.syntax import Call, Name
@@ -91,7 +91,7 @@ def _judge_source(place: str, text: str, name: str | None, found: Judgement) -> 
 
 def _judge_derivations(derivations: Iterable[Derivation], found: Judgement, owner: str = "") -> None:
     for derivation in derivations:
-        if derivation.name != "*" and (wrong := _wrong(derivation.expression, derivation.name)) is not None:
+        if derivation.name != "*" and (wrong := _wrong(derivation.expression, derivation.name, CLOCKS)) is not None:
             found.errors.append(f"{owner}derivation {derivation.name}: {wrong.message}")
 
 

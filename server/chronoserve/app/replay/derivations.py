@@ -27,14 +27,16 @@ class Expressions:
     def __init__(self) -> None:
         self._columns = StructType("inputs", ())
         self._rows: list[tuple[object, ...]] = []
+        self._clock: str | None = None
 
     def take_inputs(self, record: Record) -> None:
         """Raises InvalidRequest where the rows cannot be read."""
         self._columns = StructType("inputs", tuple(Field(name, type_from(data_type)) for name, data_type in record["columns"]))
+        self._clock = "ts" if "ts" in self._columns.names else None
         self._rows = [tuple(untag(value) for value in row) for row in record["rows"]]
 
     def replay(self, record: Record) -> Replayed:
-        compiled = attempt(lambda: expression(record["expression"], self._columns))
+        compiled = attempt(lambda: expression(record["expression"], self._columns, clock=self._clock))
         if isinstance(compiled, KVError):
             answers: dict[str, object] = {"error": told(compiled)}
             return answers, iter(() if "error" in record else [Difference("error", ABSENT, told(compiled))])

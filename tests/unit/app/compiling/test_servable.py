@@ -55,7 +55,7 @@ def test_a_derivation_of_a_function_that_we_do_not_have() -> None:
     assert "no_such_function" in error
 
 
-@pytest.mark.parametrize("expression", ["struct(a as b, 1)", "transform(a, x -> x + 1)", "a between 1 and 2", "current_date", "*"])
+@pytest.mark.parametrize("expression", ["struct(a as b, 1)", "transform(a, x -> x + 1)", "a between 1 and 2", "current_date", "now()", "*"])
 def test_a_derivation_of_what_we_have(expression: str) -> None:
     tree = join_with(expression)
     if expression == "*":
