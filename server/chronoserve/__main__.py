@@ -2,4 +2,4 @@
 
 from chronoserve.app.cli import main
 
-main()
+main(prog_name="chronoserve")

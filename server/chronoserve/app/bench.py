@@ -15,7 +15,7 @@ import click
 import grpc
 
 from chronoserve.app.closed_loop import MULTI_GET, Channel, Load, Question, Tally
-from chronoserve.app.connection import Server, server_from, server_options
+from chronoserve.app.connection import Server, server_from, server_options, tell_failure
 from chronoserve.app.serve import run
 from chronoserve.app.terminal import Item, Screen, seconds_text
 from chronoserve.v1 import kv_pb2
@@ -56,7 +56,7 @@ def bench(*, json_lines: bool, **given: Any) -> None:
     try:
         code = run(_bench(screen, server, **given))
     except ChronoserveError as error:
-        screen.fail(error.message, reason=error.reason)
+        tell_failure(screen, error, server)
         code = 1
     click.get_current_context().exit(code)
 

@@ -283,7 +283,7 @@ async def _answer(check: str, url: str, shown: str) -> Finding:
         return fail(check, f"{shown}: {error.message}", "start the engine, or correct the URL")
     except TimeoutError:
         return fail(check, f"{shown}: no answer within {STORE_SECONDS:g} s", "start the engine, or see what keeps it busy")
-    found = f"{shown}: {len(datasets)} datasets, answers in {seconds_text(took)}"
+    found = f"{shown}: {len(datasets)} dataset{'' if len(datasets) == 1 else 's'}, answers in {seconds_text(took)}"
     if took > SLOW_STORE_SECONDS:
         return warn(check, found, "reads have 1 s by default: see what slows it down")
     return ok(check, found)

@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,9 +11,6 @@ import click
 
 from chronoserve import __version__
 from chronoserve.model.errors import KVError
-
-DEFAULT_STORE = "lmdb://{cwd}/chronoserve-data"
-
 
 LATER = {
     "bench": "Load a running server and show its rate and latency.",
@@ -44,7 +42,18 @@ PARTITIONS = {"partition_column": "PARTITION_COLUMN", "partition_format": "PARTI
 
 
 class Commands(click.Group):
-    """A group that turns our errors into one line on standard error and exit code 1."""
+    """A group that turns our errors, and the system's, into one line on standard error and exit code 1."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        _prepare_output()
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            extra["color"] = False
+        try:
+            return super().main(*args, **extra)
+        except OSError as failed:  # a full disk, a missing permission: click has taken the closed pipe itself
+            place = f": {failed.filename}" if failed.filename else ""
+            click.secho(f"error: {failed.strerror or failed}{place}", fg="red", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *LATER])
@@ -67,6 +76,14 @@ class Commands(click.Group):
         except KVError as error:
             click.secho(f"error: {error.message}", fg="red", err=True)
             ctx.exit(1)
+
+
+def _prepare_output() -> None:
+    """What an encoding lacks is shown as its escape, and a closed standard output takes everything in silence."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 it lives as long as the process
+    elif isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,6 +130,7 @@ def serve(**given: Any) -> None:
 def _overrides(given: dict[str, Any]) -> dict[str, Any]:
     """What the flags say, in the shape of the configuration file."""
     from chronoserve.app.deployment_flags import deployment_overrides
+    from chronoserve.app.settings import default_stores
 
     found: dict[str, Any] = {
         name: given[name] for name in ("admin", "workers", "transport", "create_on_put", "log_level") if given[name] is not None
@@ -125,7 +143,7 @@ def _overrides(given: dict[str, Any]) -> dict[str, Any]:
         found["stores"] = {"default": {"url": given["store"]}}
         found["routes"] = []
     elif not given["config"]:
-        found["stores"] = {"default": {"url": DEFAULT_STORE.format(cwd=Path.cwd())}}
+        found["stores"] = default_stores()
     if given["tls_cert"]:
         found["tls"] = {"certificate": given["tls_cert"], "key": given["tls_key"], "client_ca": given["tls_client_ca"]}
     if given["warehouse"]:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import grpc
 
     from chronoserve.app.kv_client import KVClient
-    from chronoserve_client import AsyncClient
+    from chronoserve.app.terminal import Screen
+    from chronoserve.model.errors import KVError
+    from chronoserve_client import AsyncClient, ChronoserveError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,6 +73,11 @@ class Place:
 
     server: Server
     store: str | None = None
+
+    @property
+    def asked_server(self) -> Server | None:
+        """None: the store is opened without a server."""
+        return self.server if self.store is None else None
 
     @asynccontextmanager
     async def open(self, *, may_be_new: bool) -> "AsyncIterator[KVClient]":
@@ -138,9 +145,16 @@ def server_options(command: F) -> F:
 
 
 def server_from(given: dict[str, Any]) -> Server:
-    """The server that the options name; they are taken out of ``given``."""
+    """The server that the options name; they are taken out of ``given``.
+
+    Raises:
+        click.UsageError: its address has no port.
+    """
+    target = given.pop("server") or SERVER
+    if ":" not in target:  # gRPC would knock at port 0
+        raise click.UsageError(f"--server is HOST:PORT or unix:PATH; got {target!r}")
     return Server(
-        target=given.pop("server") or SERVER,
+        target=target,
         token=given.pop("token"),
         tls=given.pop("tls"),
         ca=given.pop("tls_ca"),
@@ -168,6 +182,15 @@ def place_from(given: dict[str, Any]) -> Place:
     if named and store is not None:
         raise click.UsageError("--server and --store exclude each other")
     return Place(server=server_from(given), store=store)
+
+
+def tell_failure(screen: "Screen", error: "ChronoserveError | KVError", server: Server | None) -> None:
+    """What failed, and the next step where no ``server`` answers. None: a store was asked directly."""
+    from chronoserve_client import Unavailable
+
+    screen.fail(error.message, reason=error.reason)
+    if isinstance(error, Unavailable) and server is not None:
+        screen.note(f"Is a server running at {server.target}? `chronoserve serve` starts one; --store URL needs none.")
 
 
 def _content(file: Path | None) -> bytes | None:

@@ -289,7 +289,9 @@ def program_name() -> str:
     if shutil.which("chronoserve"):
         return "chronoserve"
     invoked = Path(sys.argv[0])
-    return os.path.relpath(invoked) if invoked.name == "chronoserve" else "chronoserve"
+    if invoked.name != "chronoserve":
+        return "chronoserve"
+    return min(str(invoked), os.path.relpath(invoked), key=len)
 
 
 def _show_next(screen: Screen, shown: Key, ending: _Ending) -> None:

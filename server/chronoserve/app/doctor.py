@@ -10,9 +10,8 @@ import click
 
 from chronoserve.app import checks
 from chronoserve.app.checks import Finding, Status
-from chronoserve.app.cli import DEFAULT_STORE
 from chronoserve.app.connection import Server, server_from, server_options
-from chronoserve.app.settings import LimitSettings, Settings, load
+from chronoserve.app.settings import LimitSettings, Settings, default_stores, load
 from chronoserve.app.terminal import Item, Screen
 from chronoserve.model.errors import KVError
 
@@ -54,7 +53,7 @@ def doctor(*, config: Path | None, store: str | None, http: str | None, json_lin
 def _settings(config: Path | None, store: str | None) -> tuple[Settings | None, list[Finding]]:
     overrides: dict[str, Any] = {}
     if store or not config:
-        overrides = {"stores": {"default": {"url": store or DEFAULT_STORE.format(cwd=Path.cwd())}}, "routes": []}
+        overrides = {"stores": {"default": {"url": store}} if store else default_stores(), "routes": []}
     try:
         settings = load(config, overrides)
     except KVError as wrong:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 
 from chronoserve.app import logs
-from chronoserve.app.connection import Place, place_from, place_options
+from chronoserve.app.connection import Place, place_from, place_options, tell_failure
 from chronoserve.app.feature_keys import Keys, from_json, from_lines, from_pairs, is_json
 from chronoserve.app.feature_table import Answered, show, types_of
 from chronoserve.app.kv_client import KVClient
@@ -124,9 +124,7 @@ async def run_on(screen: Screen, place: Place, body: Callable[[KVClient], Awaita
         async with place.open(may_be_new=False) as client:
             return await body(client)
     except (ChronoserveError, KVError) as error:
-        screen.fail(error.message, reason=error.reason)
-        if isinstance(error, Unavailable) and place.store is None:
-            screen.note(f"Is a server running at {place.server.target}? `chronoserve serve` starts one; --store URL needs none.")
+        tell_failure(screen, error, place.asked_server)
         return False
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 
 from chronoserve.app.bulk_meter import BulkMeter
-from chronoserve.app.connection import Place, place_from, place_options
+from chronoserve.app.connection import Place, place_from, place_options, tell_failure
 from chronoserve.app.kv_client import KVClient
 from chronoserve.app.notation import Form, Notation, duration, reads, show_time, time_millis
 from chronoserve.app.rows import BadRow, read_gets, read_puts
@@ -26,7 +26,6 @@ from chronoserve_client import (
     PutResult,
     StoreCapability,
     TimedValue,
-    Unavailable,
 )
 
 SCAN_PAGE_KEYS = 500
@@ -129,9 +128,7 @@ async def _run(name: str, place: Place, screen: Screen, body: Callable[[KVClient
         async with place.open(may_be_new=name == "create") as client:
             return await body(client)
     except (ChronoserveError, KVError) as error:
-        screen.fail(error.message, reason=error.reason)
-        if isinstance(error, Unavailable) and place.store is None:
-            screen.note(f"Is a server running at {place.server.target}? `chronoserve serve` starts one; --store URL needs none.")
+        tell_failure(screen, error, place.asked_server)
         return False
 
 

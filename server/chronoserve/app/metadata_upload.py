@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chronoserve.app.connection import Place, place_from, place_options
+from chronoserve.app.connection import Place, place_from, place_options, tell_failure
 from chronoserve.app.kv_client import KVClient
 from chronoserve.app.terminal import Item, Screen
 from chronoserve.ingest.metadata import (
@@ -25,7 +25,7 @@ from chronoserve.ingest.metadata import (
     walk,
 )
 from chronoserve.model.errors import KVError
-from chronoserve_client import ChronoserveError, Get, Kind, Put, Unavailable
+from chronoserve_client import ChronoserveError, Get, Kind, Put
 
 COLUMNS = ("key", "team", "file", "outcome")
 BOTH = tuple(endpoint.value for endpoint in Endpoint)
@@ -54,9 +54,7 @@ def metadata_upload(*, path: Path, endpoints: Sequence[str], batch_size: int, re
     try:
         done = asyncio.run(upload.run(place, path))
     except (ChronoserveError, KVError) as error:
-        screen.fail(error.message, reason=error.reason)
-        if isinstance(error, Unavailable) and place.store is None:
-            screen.note(f"Is a server running at {place.server.target}? `chronoserve serve` starts one; --store URL needs none.")
+        tell_failure(screen, error, place.asked_server)
         done = False
     else:
         done = done and (lenient or not upload.refused)

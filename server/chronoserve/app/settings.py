@@ -237,6 +237,11 @@ class Settings(ExtensionSettings, frozen=True):
         return shown
 
 
+def default_stores() -> dict[str, Any]:
+    """Where nothing names a store: the embedded one, in the working directory."""
+    return {"default": {"url": f"lmdb://{Path.cwd()}/chronoserve-data"}}
+
+
 def load(path: Path | None, overrides: dict[str, Any]) -> Settings:
     """Settings from a TOML file, if any, and what the command line adds; verified.
 
@@ -246,6 +251,8 @@ def load(path: Path | None, overrides: dict[str, Any]) -> Settings:
     try:
         found = tomllib.loads(path.read_text()) if path else {}
         given = {**found, **overrides}
+        if path and not {"stores", "api"} & given.keys():
+            given["stores"] = default_stores()
         for table in ("api_conf", "warehouse"):
             if isinstance(conf := found.get(table), dict):
                 given[table] = {**conf, **overrides.get(table, {})}

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import Protocol, cast
@@ -45,7 +46,9 @@ class StoreURL:
         """Raises InvalidRequest where ``url`` has no scheme or a malformed port."""
         parts = urlsplit(url)
         if not parts.scheme or "://" not in url:
-            raise InvalidRequest(f"a store URL begins with its engine, as lmdb:///dir or redis://host; got {_without_secrets(parts)!r}")
+            raise InvalidRequest(
+                f"a store URL begins with its engine, as lmdb:///dir or redis://host; got {_without_secrets(parts).removeprefix('://')!r}"
+            )
         _, _, hosts = parts.netloc.rpartition("@")
         userinfo = parts.netloc[: -len(hosts) - 1] if "@" in parts.netloc else ""
         username, colon, password = userinfo.partition(":")
@@ -118,7 +121,9 @@ def backend(scheme: str) -> Backend:
             raise InvalidRequest(f"{scheme}:// needs a driver that is not installed: pip install 'chronoserve[{name}]'") from missing
     for plugin in entry_points(group=ENTRY_POINTS, name=name):
         return cast("Backend", plugin.load())
-    raise InvalidRequest(f"no store serves {scheme}://; built in are {', '.join(sorted(built_in()))}")
+    near = get_close_matches(engine, [*built_in(), *TLS_FORMS], n=1)
+    meant = f"did you mean {near[0]}://? " if near else ""
+    raise InvalidRequest(f"no store serves {scheme}://; {meant}built in are {', '.join(sorted(built_in()))}")
 
 
 def built_in() -> list[str]:

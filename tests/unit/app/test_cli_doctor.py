@@ -33,7 +33,7 @@ def test_a_store_is_asked(tmp_path: Path) -> None:
     run("kv", "create", "D", "--store", url)
     status, found, _ = findings(run("doctor", "--store", url, "--json"))["store default"]
     assert status in {"ok", "warn"}
-    assert "1 datasets" in found
+    assert "1 dataset, answers" in found
 
 
 def test_a_store_that_does_not_answer_fails_without_its_secret() -> None:

@@ -78,6 +78,8 @@ def settle(given: Mapping[str, Any], process: Mapping[str, str]) -> list[Setting
     repo = _repo(given, process)
     path = Path(repo) / TEAMS_FILE
     found = teams_file.load(path) if path.exists() else None
+    if found is None:
+        click.echo(f"there is no {path}, so nothing comes from it; --repo names the folder that has it", err=True)
     implied = {
         "CHRONON_DRIVER_JAR": given["chronon_jar"] or process.get("CHRONON_DRIVER_JAR"),
         ONLINE_JAR: given["online_jar"] or process.get(ONLINE_JAR),
