@@ -13,11 +13,14 @@ from chronoserve.airflow.overtaken import Day, Verdict, verdict
 try:  # Airflow 3
     from airflow.providers.standard.sensors.bash import BashSensor
     from airflow.sdk import BaseSensorOperator
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 except ImportError:  # Airflow 2
-    from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
     from airflow.sensors.base import BaseSensorOperator
     from airflow.sensors.bash import BashSensor
+
+try:  # later versions of Airflow 3
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+except ImportError:
+    from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 RUN_FINISHED, RUN_UNFINISHED = ["success", "failed"], ["queued", "running"]
 

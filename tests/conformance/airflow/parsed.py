@@ -8,10 +8,20 @@ from typing import Any
 import pendulum
 from airflow.timetables.base import DataInterval, TimeRestriction
 
+from chronoserve.airflow.sensors import PartitionSensor
+
 try:
     from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    serialized = DagSerialization.serialize_dag
 except ImportError:  # Airflow 2
+    from airflow.exceptions import AirflowException, AirflowFailException
     from airflow.models import DagBag
+    from airflow.serialization.serialized_objects import SerializedDAG
+
+    serialized = SerializedDAG.serialize_dag
 
 LAST = DataInterval(pendulum.datetime(2024, 3, 30), pendulum.datetime(2024, 3, 31))
 ALWAYS = TimeRestriction(earliest=None, latest=None, catchup=True)
@@ -19,6 +29,7 @@ ALWAYS = TimeRestriction(earliest=None, latest=None, catchup=True)
 
 def dag_of(dag: Any) -> dict[str, Any]:
     following = dag.timetable.next_dagrun_info(last_automated_data_interval=LAST, restriction=ALWAYS)
+    json.dumps(serialized(dag))  # as the scheduler gets it
     return {
         "tasks": {task.task_id: task_of(task) for task in dag.tasks},
         "runs": dag.max_active_runs,
@@ -46,5 +57,16 @@ def task_of(task: Any) -> dict[str, Any]:
     }
 
 
+def poke(code: int) -> str:
+    """What a sensor makes of its command's exit code."""
+    try:
+        return str(PartitionSensor(task_id="sensor", bash_command=f"exit {code}").poke({}))
+    except AirflowFailException:
+        return "never again"
+    except AirflowException:
+        return "retried"
+
+
 bag = DagBag(sys.argv[1])
-print("\n" + json.dumps({"errors": list(bag.import_errors.values()), "dags": {dag_id: dag_of(dag) for dag_id, dag in bag.dags.items()}}))
+dags = {dag_id: dag_of(dag) for dag_id, dag in bag.dags.items()}
+print("\n" + json.dumps({"errors": list(bag.import_errors.values()), "dags": dags, "pokes": [poke(code) for code in (0, 1, 2, 127)]}))

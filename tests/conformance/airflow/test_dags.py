@@ -30,6 +30,7 @@ class Parsed:
     repository: Path
     errors: list[str]
     dags: dict[str, Any]
+    pokes: list[str]
 
 
 def parsed(airflow: type[Environment], folder: Path) -> dict[str, Any]:
@@ -134,6 +135,10 @@ def test_tasks_have_chronon_s_limits(plain: Parsed) -> None:
     conf = {"name": "quickstart.purchases.v1", "team": "quickstart", "conf_type": "group_bys", "mode": "upload"}
     assert job["params"].items() >= conf.items()
     assert plain.dags["chronon_join_team_a__j__with_env"]["tasks"]["compute_join__team_a__j__with_env"]["ram"] == 12_288
+
+
+def test_a_warehouse_that_does_not_answer_is_retried_and_not_waited_for(plain: Parsed) -> None:
+    assert plain.pokes == ["True", "False", "retried", "retried"]
 
 
 def test_teams_settings_reach_their_tasks(own: Parsed) -> None:
