@@ -1,13 +1,18 @@
 """``chronoserve upload``, ``run`` without a jar, and ``quickstart``."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyiceberg.catalog import load_catalog
 
+from chronoserve.app.upload_target import properties_of
+from chronoserve.warehouse.places import open_warehouse
+from chronoserve.warehouse.port import Condition
 from tests.unit.app.shell import run, run_process
-from tests.unit.upload.shop import DS, conf, events, millis, write
+from tests.unit.upload.shop import DS, conf, events, group_by, millis, write
 
 EVENTS = pa.schema([("user", pa.string()), ("vl", pa.int64()), ("ts", pa.int64())])
 NAME = "production/group_bys/team/gb.v1"
@@ -127,3 +132,75 @@ def test_the_quickstart_ends_with_features_and_commands_that_work(tmp_path: Path
     again = run_process("fetch", "join", "quickstart/training_set.v1", "-k", "user_id=42", "--at", "2024-04-01T09:30:00Z", "--json",
                         "--store", f"lmdb://{tmp_path}/store", cwd=tmp_path)  # fmt: skip
     assert json.loads(again.out)["features"] == row["features"]
+
+
+@pytest.mark.parametrize("more", [(), ("--format", "delta")])
+def test_a_partitioned_table_keeps_each_day_and_is_loaded_by_day(repo: Path, more: tuple[str, ...]) -> None:
+    """The day's column has the name and form that the team's tables have."""
+    spec = ("--partition-column", "day", "--partition-format", "yyyyMMdd")
+    days = ("20240309", "20240310")
+    write(repo / "warehouse", "shop.events", {day: [{"user": "ann", "vl": 1, "ts": millis(DS)}] for day in days}, EVENTS, column="day")
+    for day in (*days, days[0]):
+        answer = run("upload", "--conf", repo / NAME, "--ds", day, "--warehouse", repo / "warehouse", "--partitioned", *spec, *more)
+        assert answer.code == 0, answer.err
+    table = open_warehouse(str(repo / "warehouse")).table("out.team_gb_v1_upload")
+    assert table.partition_columns() == ("day",)
+    assert table.partitions("day") == list(days)
+    for day in days:
+        (found,) = {row["day"] for batch in table.read(["day"], [Condition("day", "==", day)]) for row in batch.to_pylist()}
+        assert found == day
+        store = f"lmdb://{repo}/store"
+        loaded = run("load", "out.team_gb_v1_upload", "--partition", day, "--warehouse", repo / "warehouse", "--store", store, *spec)
+        assert loaded.code == 0, loaded.err
+
+
+def test_a_table_without_partitions_is_loaded_by_ds_whatever_partitions_are_called(repo: Path) -> None:
+    spec = ("--partition-column", "day")
+    write(repo / "warehouse", "shop.events", {DS: [{"user": "ann", "vl": 1, "ts": millis(DS)}]}, EVENTS, column="day")
+    (repo / "warehouse" / "shop.db" / "events" / f"ds={DS}").rename(repo / "elsewhere")
+    answer = run(*words(repo, "--bulk-load", "--store", f"lmdb://{repo}/store", *spec))
+    assert answer.code == 0, answer.err
+    assert "2 rows written" in answer.out
+
+
+def test_a_layout_that_is_not_the_table_s_is_refused(repo: Path) -> None:
+    assert run(*words(repo)).code == 0
+    assert "leave out --partitioned" in run(*words(repo, "--partitioned")).err
+    folder = repo / "warehouse" / "out.db" / "team_gb_v1_upload"
+    (folder / "hr=03").mkdir()
+    next(folder.glob("*.parquet")).rename(folder / "hr=03" / "part-0.parquet")
+    answer = run(*words(repo))
+    assert answer.code == 1
+    assert "is partitioned by hr: an upload's is by ds, or not at all" in answer.err
+    assert (folder / "hr=03" / "part-0.parquet").exists()
+
+
+def test_an_iceberg_table_in_a_folder_is_not_written_over(repo: Path) -> None:
+    uri = f"sqlite:///{repo}/catalog.db"
+    catalog = load_catalog("spark", type="sql", uri=uri, warehouse=f"file://{repo}/ice")
+    catalog.create_namespace("out")
+    made = catalog.create_table("out.team_gb_v1_upload", pa.schema([("key_bytes", pa.binary())]))
+    metadata = Path(made.metadata_location.removeprefix("file://"))
+    place = repo / "warehouse" / "out.db" / "team_gb_v1_upload"
+    shutil.copytree(metadata.parents[1], place)
+    (place / "metadata" / metadata.name).rename(place / "metadata" / "v1.metadata.json")
+    (place / "metadata" / "version-hint.text").write_text("1")
+    answer = run(*words(repo))
+    assert answer.code == 1
+    assert "is an Iceberg table: write it through its catalog" in answer.err
+
+
+@pytest.mark.parametrize(("meta", "teams", "expected"), [
+    ({"tableProperties": {"a": "conf"}}, {"default": {"table_properties": {"a": "default"}}}, {"a": "conf"}),
+    ({}, {"default": {"table_properties": {"a": "default"}}, "team": {"table_properties": {"b": "team"}}}, {"b": "team"}),
+    ({}, {"default": {"table_properties": {"a": "default"}}, "team": {}}, {"a": "default"}),
+    ({}, None, {}),
+])  # fmt: skip
+def test_a_table_s_properties_are_the_conf_s_or_its_team_s(
+    meta: dict[str, object], teams: dict[str, object] | None, expected: dict[str, str], repo: Path
+) -> None:
+    found = json.loads(conf(events()))
+    found["metaData"] |= meta
+    if teams is not None:
+        (repo / "teams.json").write_text(json.dumps(teams))
+    assert dict(properties_of(group_by(json.dumps(found)), repo / NAME)) == expected
