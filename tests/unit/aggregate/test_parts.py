@@ -87,3 +87,10 @@ def test_a_tile_spans_the_smallest_tail_hop() -> None:
     windows = [Aggregation(input_column="v", operation=Operation.SUM, windows=(window,)) for window in (days(30), days(1))]
     assert parts.tile_size(windows) == HOUR
     assert parts.tile_size([Aggregation(input_column="v", operation=Operation.SUM)]) is None
+
+
+@pytest.mark.parametrize("operation", [Operation.TOP_K, Operation.BOTTOM_K, Operation.FIRST_K, Operation.LAST_K])
+@pytest.mark.parametrize("k", ["0", "-1"])
+def test_nothing_can_be_kept_by_a_k_below_one(operation: Operation, k: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{operation.name} needs a k of 1 or more, not {k}"):
+        parts.rank_bound(operation, {"k": k})

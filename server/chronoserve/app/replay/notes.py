@@ -186,7 +186,6 @@ NOTES: tuple[Note, ...] = (
     Note(3, "A group-by request with a null key is answered in its place", _null_key),
     Note(5, "A group-by request that lacks a number among its keys is refused", _missing_number),
     Note(4, "A full BOUNDED_UNIQUE_COUNT over numbers or bytes can be stored", _full_bounded_count),
-    Note(5, "A group-by request that lacks a number among its keys is refused", _missing_number),
     Note(6, "Two key columns may take their value from one left name", _two_columns_of_one_key),
     Note(7, "Binary keys and SQL derivations go together", _binary_key),
     Note(9, "Rows stand alone after a failed expression", _after_a_failure),
