@@ -7,6 +7,7 @@ mod authority;
 mod bridge;
 mod call;
 mod connection;
+mod gets;
 mod grpc;
 mod server;
 #[cfg(test)]
@@ -332,6 +333,7 @@ fn read_options(options: &Bound<'_, PyDict>) -> PyResult<Options> {
 #[pymodule]
 fn chronoserve_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(gets::known_gets, module)?)?;
     module.add_class::<Call>()?;
     module.add_class::<Transport>()
 }

@@ -117,6 +117,22 @@ class Gateway:
                     return await self._store.multi_get(resolved, deadline=deadline)
         return await self._multi_get_carefully(requests, deadline, caller)
 
+    @property
+    def known(self) -> dict[str, Dataset]:
+        """The datasets that reads may name without a look-up, by name; it changes as they are learnt."""
+        return self._datasets
+
+    @property
+    def key_bytes_max(self) -> int:
+        """A key of at most so many bytes is one for every store."""
+        return self._key_bytes_max
+
+    async def multi_get_known(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        """``multi_get`` of requests whose dataset was among ``known`` and whose key is valid, for callers who need no permission."""
+        if len(requests) > self.limits.keys_per_call_max:
+            raise _too_many(len(requests), self.limits.keys_per_call_max)
+        return await self._store.multi_get(requests, deadline=deadline)
+
     async def _multi_get_carefully(self, requests: Iterable[NamedGet], deadline: float, caller: Caller | None) -> list[GetResult]:
         """The same when some request is at fault or must be checked: each gets its own error, the rest are read."""
         resolved: list[GetRequest] = []

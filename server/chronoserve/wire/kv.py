@@ -16,6 +16,7 @@ from chronoserve.model.errors import CorruptValue, InvalidRequest, KVError, Unav
 from chronoserve.service.bulk import BulkLoader, Load, Progress
 from chronoserve.service.gateway import Gateway, NamedPut
 from chronoserve.v1 import kv_pb2
+from chronoserve.wire.reads import Get, Reads
 from chronoserve.wire.replies import PUT_OK, check_size, header, multi_get_response, multi_put_response
 from chronoserve.wire.seam import Conversation, Seam, parse
 from chronoserve.wire.status import put_response, status
@@ -32,6 +33,7 @@ class KVStoreService:
         self._seam = seam
         self._message_bytes_max = message_bytes_max
         self._bulk = bulk
+        self._reads = Reads(gateway)
         self._keys_of_batch = min(KEYS_OF_BATCH_MAX, gateway.limits.keys_per_call_max)
 
     def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
@@ -60,6 +62,9 @@ class KVStoreService:
     async def multi_get(self, data: bytes, context: Any) -> bytes:
         caller = await self._seam.caller(context) if self._seam.identify else None
         deadline = self._seam.deadline(context, self._seam.deadlines.read_default)
+        plain = self._reads.plain(data) if caller is None else None
+        if plain is not None:
+            return multi_get_response(await self._gateway.multi_get_known(plain, deadline=deadline), self._message_bytes_max)
         requests = parse(kv_pb2.MultiGetRequest, data).requests
         return multi_get_response(await self._gateway.multi_get(requests, deadline=deadline, caller=caller), self._message_bytes_max)
 
@@ -77,14 +82,16 @@ class KVStoreService:
         deadlines, seam = self._seam.deadlines, self._seam
         caller = await seam.caller(stream.context)
 
-        async def read(requests: list[kv_pb2.GetRequest]) -> list[GetResult]:
-            deadline = seam.deadline(stream.context, deadlines.read_default)
-            return await self._gateway.multi_get(requests, deadline=deadline, caller=caller)
+        def requests_of(data: bytes) -> Sequence[Get]:
+            return self._reads.parse(data, caller)
+
+        async def read(requests: list[Get]) -> list[GetResult]:
+            return await self._reads.get(requests, seam.deadline(stream.context, deadlines.read_default), caller)
 
         def reply(results: Sequence[GetResult]) -> bytes:
             return multi_get_response(results, self._message_bytes_max)
 
-        await answer_stream(stream, _gets, read, reply, keys_max=self._keys_of_batch)
+        await answer_stream(stream, requests_of, read, reply, keys_max=self._keys_of_batch)
 
     # writes
 
@@ -172,10 +179,6 @@ class KVStoreService:
         if dataset.properties.ttl_millis:
             properties.ttl.FromMilliseconds(dataset.properties.ttl_millis)
         return kv_pb2.Dataset(name=dataset.name, properties=properties, store=self._gateway.router.store_name(dataset.name))
-
-
-def _gets(data: bytes) -> Sequence[kv_pb2.GetRequest]:
-    return parse(kv_pb2.MultiGetRequest, data).requests
 
 
 def _puts(data: bytes) -> Sequence[NamedPut]:
