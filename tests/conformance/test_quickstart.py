@@ -48,8 +48,10 @@ async def test_raw_tables_become_features(
 ) -> None:
     engine = running_engine(store_line.engine, engines, tmp_path_factory) if store_line.engine else None
     url = (engine.url if engine else store_line.url.format(directory=tmp_path)) + store_line.options
-    answer = await asyncio.to_thread(run_process, "quickstart", "--no-stay", "--json", "--store", url, cwd=tmp_path)
-    await forget(url)
+    try:
+        answer = await asyncio.to_thread(run_process, "quickstart", "--no-stay", "--json", "--store", url, cwd=tmp_path)
+    finally:
+        await forget(url)
     assert answer.code == 0, answer.err
     row = answer.objects[-1]
     assert (row["status"], len(row["features"])) == ("OK", 20)
