@@ -13,6 +13,7 @@ from chronoserve.sql.nodes import LambdaNode, Node, Variable, column, constant, 
 from chronoserve.sql.operators import membership
 from chronoserve.sql.registry import PendingLambda
 from chronoserve.sql.syntax import Alias, Call, Case, Cast, Dot, In, Lambda, Literal, Name, Star, Subscript, Syntax
+from chronoserve.sql.try_casts import try_cast
 from chronoserve.sql.types import FUNCTION
 
 DEPTH_MAX = 120
@@ -69,6 +70,8 @@ class Analysis:
                 return member(self.value(base), field)
             case Subscript(base, index):
                 return element(self.value(base), self.value(index))
+            case Cast(value, data_type, quiet=True):
+                return try_cast(ordered(self.value(value)) if data_type == STRING else self.value(value), data_type)
             case Cast(value, data_type):
                 return cast(ordered(self.value(value)) if data_type == STRING else self.value(value), data_type)
             case Case():
