@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench import servers
-from bench.grid import CALLERS, Point, Samples, middle, pipelined, stream, unary
+from bench.grid import CALLERS, STREAMS, UNDER_WAY, Point, Samples, middle, pipelined, stream, unary
 
 SIZES = (1, 10, 100)
 LARGE, LARGE_CALLERS = 1000, 10
@@ -55,46 +55,60 @@ def _cpu(samples: Samples, point: Point) -> float:
     return middle(samples[point]).cpu_us
 
 
+ON_TRANSPORTS = {servers.OURS: "", servers.ON_GRPCIO: " on grpcio"}
+
+
 def _of_go(samples: Samples) -> list[Bar]:
-    """Calls for each CPU second are the inverse of CPU time for each call. On grpcio the same is shown without a bar."""
+    """Calls for each CPU second are the inverse of CPU time for each call."""
 
     def share(server: str, keys: int) -> float:
         return _cpu(samples, unary(servers.GO, keys)) / _cpu(samples, unary(server, keys))
 
     name = "MultiGet of {}, calls a CPU second{} against the Go peer"
-    judged = [at_least(name.format(keys, ""), share(servers.OURS, keys), least, "{:.0%}") for keys, least in OF_GO_MIN.items()]
-    return judged + [Bar(name.format(keys, " on grpcio"), f"{share(servers.ON_GRPCIO, keys):.0%}", "no bar", held=None) for keys in SIZES]
+    return [
+        at_least(name.format(keys, where), share(server, keys), least, "{:.0%}")
+        for server, where in ON_TRANSPORTS.items()
+        for keys, least in OF_GO_MIN.items()
+    ]
 
 
 def _times_naive(samples: Samples) -> list[Bar]:
-    """The naive server takes the newest grpcio, as pip gives it; how much of the ratio is that alone is shown beside it, and
-    how much is the native transport.
-    """
+    """The naive server takes the newest grpcio, as pip gives it; how much of the ratio is that alone is shown beside it."""
 
-    def times(server: str, keys: int, ours: str = servers.OURS) -> float:
-        return _cpu(samples, unary(server, keys)) / _cpu(samples, unary(ours, keys))
+    def times(naive: str, keys: int, ours: str = servers.OURS) -> float:
+        return _cpu(samples, unary(naive, keys)) / _cpu(samples, unary(ours, keys))
 
     name = "MultiGet of {}, calls a CPU second{} against {}"
     label, held = servers.LABELS[servers.NAIVE], servers.NAIVE_HELD
-    judged = [at_least(name.format(n, "", label), times(servers.NAIVE, n), TIMES_NAIVE_MIN, "{:.2f} x") for n in SIZES]
-    beside = [(name.format(n, "", servers.LABELS[held]), times(held, n)) for n in SIZES]
-    beside += [(name.format(n, " on grpcio", label), times(servers.NAIVE, n, servers.ON_GRPCIO)) for n in SIZES]
-    return judged + [Bar(shown, f"{figure:.2f} x", "no bar", held=None) for shown, figure in beside]
+    judged = [
+        at_least(name.format(n, where, label), times(servers.NAIVE, n, server), TIMES_NAIVE_MIN, "{:.2f} x")
+        for server, where in ON_TRANSPORTS.items()
+        for n in SIZES
+    ]
+    return judged + [Bar(name.format(n, "", servers.LABELS[held]), f"{times(held, n):.2f} x", "no bar", held=None) for n in SIZES]
 
 
 def _stream(samples: Samples) -> list[Bar]:
-    """Both shapes of a stream on both transports: each bar is judged where it holds by what a stream is for (bench/README.md)."""
+    """Each transport by the shape whose cost it can save (bench/README.md): on native a call costs little more than a message, and a
+    stream saves where several messages come together; on grpcio it saves the call, and messages of one stream come one by one.
+    """
 
     def times(point: Point) -> float:
         return _cpu(samples, unary(point.server, 10)) / _cpu(samples, point)
 
-    name = "StreamMultiGet of 10 against MultiGet of 10, CPU a message, {}, {}"
-    shapes = {"several messages under way": pipelined, "one message under way": stream}
-    labels = {servers.OURS: servers.DEFAULT_TRANSPORT, servers.ON_GRPCIO: "on grpcio"}
-    return [
-        at_least(name.format(label, shape), times(point(server, 10)), STREAM_TIMES_MIN, "{:.2f} x")
-        for shape, point in shapes.items()
-        for server, label in labels.items()
+    name = "StreamMultiGet of 10 against MultiGet of 10, CPU a message, {}, {} under way"
+    several, one = f"{STREAMS} streams with {UNDER_WAY} messages", "one message a stream"
+    native = servers.DEFAULT_TRANSPORT
+    judged = [
+        (name.format(native, several), times(pipelined(servers.OURS, 10))),
+        (name.format("on grpcio", one), times(stream(servers.ON_GRPCIO, 10))),
+    ]
+    beside = [
+        (name.format(native, one), times(stream(servers.OURS, 10))),
+        (name.format("on grpcio", several), times(pipelined(servers.ON_GRPCIO, 10))),
+    ]
+    return [at_least(shown, figure, STREAM_TIMES_MIN, "{:.2f} x") for shown, figure in judged] + [
+        Bar(shown, f"{figure:.2f} x", "no bar", held=None) for shown, figure in beside
     ]
 
 
