@@ -173,6 +173,8 @@ def element_at(name: str, arguments: list[Node]) -> Node:
     source, index = arguments
     if isinstance(source.type, MapType):
         return strict("[key]", source.type.value, map_getter(source.type.key), source, same_key(name, source.type.key, index))
+    if source.type == NULL:
+        raise refusal(name, "an array or map", source)
     source = accept(name, source, LIST)
     assert isinstance(source.type, ListType)
     if not is_integral(index.type):

@@ -99,3 +99,8 @@ def test_without_a_request_there_is_no_clock(text: str) -> None:
 )
 def test_a_negative_number_keeps_its_sign_in_a_pattern(number: float, text: str) -> None:
     assert answer("format_number(d, '#,###.##')", d=number) == text
+
+
+def test_a_bare_null_has_no_elements() -> None:
+    with pytest.raises(InvalidRequest):
+        answer("element_at(null, 1)")
