@@ -134,8 +134,8 @@ def test_a_load_beside_another_of_the_same_dataset_is_refused(place: Path) -> No
 
 
 def test_checkpoints_that_cannot_be_kept_are_a_refusal(place: Path) -> None:
-    (place / "loads").write_text("a file")
-    refused = load(place)
+    (place / "file").write_text("no folder")
+    refused = load(place, "--checkpoints", str(place / "file" / "below"))
     assert refused.code == 1
     assert "name another folder by --checkpoints" in refused.err
     assert value(place, "k7") is None
