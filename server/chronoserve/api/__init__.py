@@ -6,6 +6,7 @@
 from chronoserve.api.kv import Found, GetRequest, KVStore, PutRequest, TimedValue
 from chronoserve.api.online import Api, deadline_in
 from chronoserve.api.streams import Mutation, StreamDecoder
+from chronoserve.fetcher.column_fetch import ColumnSpec, fetch_columns
 from chronoserve.fetcher.external import Answer, ExternalRegistry, Handler, Policy, Row
 from chronoserve.fetcher.fetch import Fetcher
 from chronoserve.fetcher.ports import FlagStore, ModelBackend
@@ -17,6 +18,7 @@ from chronoserve.model.logged import LoggedResponse
 __all__ = [
     "Answer",
     "Api",
+    "ColumnSpec",
     "ExternalFailed",
     "ExternalRegistry",
     "ExternalSource",
@@ -41,4 +43,5 @@ __all__ = [
     "StreamDecoder",
     "TimedValue",
     "deadline_in",
+    "fetch_columns",
 ]
