@@ -253,8 +253,8 @@ def death(kills: int, steps: int, last_steps: int, lived: float) -> dict[str, An
         return {"seconds": CHANCES.uniform(0.0005, lived / 2)}
     if kills % 2:
         return {"step": CHANCES.randint(1, steps), "published": False}
-    part = last_steps * 2 // STEPS
-    return {"step": 1 + kills // 2 * part + CHANCES.randrange(part), "published": True}
+    first, end = (1 + (kills // 2 + more) * last_steps * 2 // STEPS for more in (0, 1))
+    return {"step": CHANCES.randrange(first, max(first + 1, end)), "published": True}
 
 
 def test_a_run_that_is_killed_with_its_job_leaves_the_table_as_it_was_and_the_next_succeeds(tmp_path: Path) -> None:
