@@ -110,7 +110,6 @@ class Reader:
             answers = await fetched(self._composed, self._tables.users)
             assert all(answer in pair for answer, pair in zip(answers, zip(before, after, strict=True), strict=True))
         self.rounds += 1
-        self.rounds += 1
         self.mixed_keys += any(news) and not whole
 
 
