@@ -14,6 +14,7 @@ from chronoserve.kvstore.backends.cassandra.connection import Connection
 from chronoserve.kvstore.backends.cassandra.layout import READS, WRITES, Statements
 from chronoserve.kvstore.backends.cassandra.store import LATEST_KEYS_PER_READ, CassandraStore
 from chronoserve.kvstore.port import Capability, PutRequest
+from chronoserve.kvstore.portions import Portions
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable, WriteOutcomeUnknown
 
@@ -95,6 +96,7 @@ def put(dataset: Dataset, key: bytes, value: bytes, millis: int, expires_at: int
 async def test_keys_of_one_node_are_asked_for_together(cluster: Cluster, store: CassandraStore) -> None:
     keys = [b"%c%02d" % (owner, n) for n in range(LATEST_KEYS_PER_READ + 1) for owner in b"ab"]
     cluster.outcomes["read"] = [(b"a01", 5, b"value", 0)]
+    store.portions = Portions(key_bytes=10)
     results = await store.multi_get([(LATEST, key, 0) for key in keys], deadline=soon())
     asked = [statement for statement, _ in cluster.sent]
     assert [len(statement.raw_values[1]) for statement in asked] == [LATEST_KEYS_PER_READ, 1] * 2

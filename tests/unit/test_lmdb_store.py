@@ -15,7 +15,7 @@ from chronoserve.kvstore.backends.lmdb.store import LMDBStore
 from chronoserve.kvstore.registry import StoreURL, open_store
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Kind, Properties
-from chronoserve.model.errors import DeadlinePassed, FailedPrecondition, InvalidRequest
+from chronoserve.model.errors import AnswerTooLarge, DeadlinePassed, FailedPrecondition, InvalidRequest
 from chronoserve.testing.clock import ManualClock
 from chronoserve.testing.conformance import eventually
 from tests.unit.lmdb_child import a_put, deadline, machine_clock, opened, put
@@ -246,9 +246,9 @@ async def test_what_is_beyond_the_bytes_of_a_batch_is_refused_item_by_item(tmp_p
             answered = [result for result in results if isinstance(result, bytes)]
             assert len(answered) == 10
             assert results[:10] == answered
-            assert all(isinstance(result, InvalidRequest) and "fewer keys" in result.message for result in results[10:])
+            assert all(isinstance(result, AnswerTooLarge) and "fewer keys" in result.message for result in results[10:])
         (too_many,) = await store.multi_get([(timed, b"t", 0)], deadline=deadline())
-        assert isinstance(too_many, InvalidRequest)
+        assert isinstance(too_many, AnswerTooLarge)
         (late,) = await store.multi_get([(timed, b"t", 95)], deadline=deadline())
         assert isinstance(late, bytes)
         (last_page,) = (await store.scan(timed, b"", keys_max=10, bytes_max=1, deadline=deadline())).entries

@@ -10,7 +10,7 @@ from chronoserve.kvstore.backends.redis.connection import Refusal, Reply
 from chronoserve.kvstore.backends.redis.layout import key_prefix
 from chronoserve.kvstore.backends.redis.node import Node
 from chronoserve.kvstore.backends.redis.scan import COUNT_LEAST, LEFTOVER_KEYS_MAX, Scan
-from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, Page
+from chronoserve.kvstore.port import GetRequest, GetResult, Page
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import InvalidRequest, Unavailable
 
@@ -43,13 +43,13 @@ class FakeNode:
 class Values:
     """A store in which every key has a value of ten bytes, but keys that begin with ``x`` have expired."""
 
-    async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+    async def get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         return [b"" if key.startswith(b"x") else Unavailable("away") if key.startswith(b"!") else b"0123456789" for _, key, _ in requests]
 
 
 async def page(nodes: dict[str, FakeNode], token: bytes = b"", keys_max: int = 1000, bytes_max: int = 1 << 20) -> Page:
-    store = cast("KVStore", Values())
-    return await Scan(store, cast("dict[str, Node]", nodes), DATASET, keys_max=keys_max, bytes_max=bytes_max, deadline=0.0).page(token)
+    scan = Scan(Values().get, cast("dict[str, Node]", nodes), DATASET, keys_max=keys_max, bytes_max=bytes_max, deadline=0.0)
+    return await scan.page(token)
 
 
 async def all_keys(nodes: dict[str, FakeNode], **bounds: int) -> list[bytes]:

@@ -5,6 +5,7 @@ from chronoserve_client._async_client import AsyncClient
 from chronoserve_client._async_stream import AsyncFetchStream, AsyncMultiGetStream, AsyncMultiPutStream
 from chronoserve_client._errors import (
     AlreadyExists,
+    AnswerTooLarge,
     ChronoserveError,
     CorruptValue,
     DeadlinePassed,
@@ -55,6 +56,7 @@ from chronoserve_client._values import (
 
 __all__ = [
     "AlreadyExists",
+    "AnswerTooLarge",
     "AsyncClient",
     "AsyncFetchStream",
     "AsyncMultiGetStream",

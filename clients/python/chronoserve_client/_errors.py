@@ -10,6 +10,7 @@ ChronoserveError
 ├── Unsupported           the store cannot do this; nothing was written
 ├── CorruptValue          what the store holds does not match its checksum or layout
 ├── Throttled             refused for load; try again after ``retry_after``
+├── AnswerTooLarge        the answers of a read are far beyond what a message may hold: ask for fewer keys
 ├── Unavailable           not reached, or not able to answer; trying again may help
 ├── DeadlinePassed        time ran out before an answer
 ├── WriteOutcomeUnknown   the write may have been applied or not
@@ -88,6 +89,10 @@ class CorruptValue(ChronoserveError):
 class Throttled(ChronoserveError):
     reason = "THROTTLED"
     retryable = True
+
+
+class AnswerTooLarge(ChronoserveError):
+    reason = "ANSWER_TOO_LARGE"
 
 
 class Unavailable(ChronoserveError):

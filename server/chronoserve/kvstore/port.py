@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chronoserve.model.dataset import Dataset, Properties
-from chronoserve.model.errors import InvalidRequest, KVError, Unsupported
+from chronoserve.model.errors import AnswerTooLarge, KVError, Unsupported
 
 GetRequest = tuple[Dataset, bytes, int]
 """(dataset, key, after_ts_millis): the key's values at or after that time; 0 asks for all of them."""
@@ -20,9 +20,8 @@ GetResult = bytes | KVError
 """Timed values in travelling form (chronoserve.model.values), oldest first; ``b""`` is a miss; or why there is none."""
 
 ANSWER_BYTES_MAX = 64 << 20
-"""Bytes of all answers of one batch. A store that can tell refuses the item that goes beyond them, and those after it, before it
-holds them (``too_much``): a thousand keys of values of some MiB would take more memory than the process has, for an answer that
-no client takes."""
+"""Bytes of all answers of one batch. A store refuses the item that goes beyond them, and those after it (``too_much``), before it
+holds much more: a thousand keys of values of some MiB would take more memory than the process has, for an answer that no client takes."""
 
 PutResult = KVError | None
 """None: applied. WriteOutcomeUnknown: perhaps. Any other error: certainly not applied (K7)."""
@@ -178,17 +177,16 @@ class KVStore(ABC):
         """Let go of connections, threads and files. Calls under way end with Unavailable or WriteOutcomeUnknown."""
 
 
-def too_much() -> InvalidRequest:
-    """The answer of an item that is beyond ``ANSWER_BYTES_MAX``, or after one that is."""
-    return InvalidRequest(
-        f"the answers of this call have more than {ANSWER_BYTES_MAX >> 20} MiB: ask for fewer keys, or for values after a later time",
-        field="requests",
+def too_much(bytes_max: int = ANSWER_BYTES_MAX) -> AnswerTooLarge:
+    """Why answers of more than ``bytes_max`` are refused."""
+    return AnswerTooLarge(
+        f"the answers of this call have more than {bytes_max >> 20} MiB: ask for fewer keys a call, or for values after a later time"
     )
 
 
 def is_too_much(result: GetResult) -> bool:
     """Whether ``result`` is ``too_much``: its request may well be answered in a smaller batch."""
-    return isinstance(result, InvalidRequest) and result.field == "requests"
+    return isinstance(result, AnswerTooLarge)
 
 
 def remaining(deadline: float) -> float:

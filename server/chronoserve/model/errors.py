@@ -10,6 +10,7 @@ KVError
 ├── Unsupported           the store cannot do this; nothing was written
 ├── CorruptValue          what the store holds does not match its checksum or layout
 ├── Throttled             refused for load, certainly not applied; try again after ``retry_after``
+├── AnswerTooLarge        the answers of a read are far beyond what a message may hold; fewer keys a call can be answered
 ├── Unavailable           the store could not be reached, certainly not applied; trying again may help
 ├── DeadlinePassed        time ran out before an answer, certainly not applied
 ├── WriteOutcomeUnknown   the write may have been applied or not (K7)
@@ -81,6 +82,10 @@ class CorruptValue(KVError):
 class Throttled(KVError):
     reason = "THROTTLED"
     retryable = True
+
+
+class AnswerTooLarge(KVError):
+    reason = "ANSWER_TOO_LARGE"
 
 
 class Unavailable(KVError):

@@ -23,6 +23,7 @@ CODES: dict[type[KVError], grpc.StatusCode] = {
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.CorruptValue: grpc.StatusCode.DATA_LOSS,
     errors.Throttled: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.AnswerTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.WriteOutcomeUnknown: grpc.StatusCode.UNKNOWN,

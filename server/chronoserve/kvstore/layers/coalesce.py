@@ -14,7 +14,7 @@ from itertools import chain
 import structlog
 
 from chronoserve.kvstore.layers.layer import Layer
-from chronoserve.kvstore.port import GetRequest, GetResult, KVStore
+from chronoserve.kvstore.port import GetRequest, GetResult, KVStore, is_too_much
 from chronoserve.model.errors import DeadlinePassed, Internal, KVError, Unavailable
 
 log = structlog.get_logger("chronoserve.kvstore")
@@ -166,15 +166,8 @@ class Coalesce(Layer):
         try:
             if flight.waiting <= 0:
                 return
-            callers = flight.callers
-            requests = callers[0].requests if len(callers) == 1 else list(chain.from_iterable(caller.requests for caller in callers))
-            distinct = dict.fromkeys(requests)
-            deadline = max(caller.deadline for caller in callers)
-            if len(distinct) == len(requests):
-                flight.land(await self.store.multi_get(requests, deadline=deadline))
-            else:
-                results = await self.store.multi_get(list(distinct), deadline=deadline)
-                flight.land_distinct(dict(zip(distinct, results, strict=True)))
+            if not await self._fly_together(flight):
+                await self._fly_alone(flight)
         except KVError as error:
             flight.crash(error)
         except asyncio.CancelledError:
@@ -185,6 +178,34 @@ class Coalesce(Layer):
             flight.crash(Internal("the store failed during the read; the server's log has the details"))
         finally:
             self._landed(flight)
+
+    async def _fly_together(self, flight: Flight) -> bool:
+        """Whether the callers have landed: they have not where their answers are too large together, which one alone may not be."""
+        callers = flight.callers
+        requests = callers[0].requests if len(callers) == 1 else list(chain.from_iterable(caller.requests for caller in callers))
+        distinct = dict.fromkeys(requests)
+        deadline = max(caller.deadline for caller in callers)
+        unique = len(distinct) == len(requests)
+        results = await self.store.multi_get(requests if unique else list(distinct), deadline=deadline)
+        if len(callers) > 1 and results and is_too_much(results[-1]):  # whatever else was refused, so was the last
+            return False
+        if unique:
+            flight.land(results)
+        else:
+            flight.land_distinct(dict(zip(distinct, results, strict=True)))
+        return True
+
+    async def _fly_alone(self, flight: Flight) -> None:
+        """One caller after the other: none is refused for what others ask for."""
+        for caller in flight.callers:
+            if not caller.answer.done():
+                distinct = dict.fromkeys(caller.requests)
+                try:
+                    results = await self.store.multi_get(list(distinct), deadline=caller.deadline)
+                except KVError as error:
+                    results = [error] * len(distinct)
+                found = dict(zip(distinct, results, strict=True))
+                caller.land([found[request] for request in caller.requests])
 
     def _landed(self, flight: Flight) -> None:
         if flight.timer is not None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from chronoserve.kvstore.layers.layer import Layer
 from chronoserve.kvstore.port import GetRequest, GetResult, KVStore
-from chronoserve.model.errors import DeadlinePassed, KVError
+from chronoserve.model.errors import AnswerTooLarge, DeadlinePassed, KVError
 
 SHARED_PART_MIN = 8
 """Keys are taken from other calls where they are more than this part of a call. Sorting answers that come from several calls costs
@@ -98,14 +98,14 @@ class Share(Layer):
         return list(map(answers.__getitem__, requests))
 
     async def _take(self, wait: "asyncio.Future[Answers | None]", wanted: list[GetRequest], deadline: float) -> Answers:
-        """The answers of another call; what that call had no time for, or gave up, is asked for again."""
+        """The answers of another call; what that call had no time or room for, or gave up, is asked for again."""
         try:
             async with asyncio.timeout_at(deadline):
                 found = await wait
         except TimeoutError:
             return dict.fromkeys(wanted, DeadlinePassed("the store did not answer in time"))
         taken = {} if found is None else {request: found[request] for request in wanted}
-        again = [request for request in wanted if isinstance(taken.get(request, DeadlinePassed("")), DeadlinePassed)]
+        again = [request for request in wanted if isinstance(taken.get(request, DeadlinePassed("")), DeadlinePassed | AnswerTooLarge)]
         if again:
             try:
                 taken.update(zip(again, await self.store.multi_get(again, deadline=deadline), strict=True))

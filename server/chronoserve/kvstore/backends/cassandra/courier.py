@@ -12,6 +12,7 @@ import cassandra
 from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage, SyntaxException
 
+from chronoserve.kvstore.port import ANSWER_BYTES_MAX, too_much
 from chronoserve.model.errors import (
     DeadlinePassed,
     FailedPrecondition,
@@ -43,6 +44,8 @@ class Fate(enum.Enum):
     """Too many requests were under way."""
     UNANSWERED = enum.auto()
     """It was sent, and time ran out."""
+    TOO_LARGE = enum.auto()
+    """The pages of the call have more bytes than it may have; the next ones were not asked for."""
 
 
 class Failure(NamedTuple):
@@ -62,6 +65,8 @@ def read_error(answer: Fate | Failure) -> KVError:
         return _refusal(answer) or _caused(Unavailable("Cassandra did not complete the request; trying again may help"), answer)
     if answer is Fate.REFUSED:
         return Throttled(f"{REQUESTS_INFLIGHT_MAX} requests to Cassandra are under way; slow down or add workers")
+    if answer is Fate.TOO_LARGE:
+        return too_much()
     return DeadlinePassed("Cassandra did not answer in time")
 
 
@@ -118,6 +123,8 @@ class Flight:
     """The driver's futures by the place of their request, as long as they are under way."""
     pages: dict[int, list[Row]] = field(default_factory=dict)
     """Rows of reads of which more pages are to come."""
+    page_bytes: int = 0
+    """Of all pages that were not the last of their read."""
     sent: int = 0
 
     def land(self) -> None:
@@ -201,6 +208,11 @@ class Courier:
             self._send(flight)
 
     def _turn_page(self, flight: Flight, place: int, future: Any, rows: list[Row]) -> None:
+        flight.page_bytes += sum([len(column) for row in rows for column in row if isinstance(column, bytes)])
+        if flight.page_bytes > ANSWER_BYTES_MAX:
+            flight.answers[place] = Fate.TOO_LARGE
+            flight.pages.pop(place, None)
+            return
         flight.pages.setdefault(place, []).extend(rows)
         flight.futures[place] = future
         self._inflight += 1

@@ -7,6 +7,7 @@ hundred keys would otherwise be a hundred requests. Writes are one single-partit
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from cassandra.query import BoundStatement
@@ -25,6 +26,7 @@ from chronoserve.kvstore.backends.cassandra.layout import (
     routing_key,
 )
 from chronoserve.kvstore.port import Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
+from chronoserve.kvstore.portions import Portions
 from chronoserve.kvstore.registry import Clock
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import FailedPrecondition, KVError, Unavailable
@@ -75,6 +77,7 @@ class CassandraStore(KVStore):
         self._courier = Courier(connection.session, asyncio.get_running_loop())
         self._clock = clock
         self._catalog = Catalog()
+        self.portions = Portions()
         self._written = 0
         self._indexed: dict[Key, int] = {}
         self._closed = False
@@ -112,6 +115,10 @@ class CassandraStore(KVStore):
     # reading
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        return await self.portions.read(requests, partial(self._get, deadline=deadline))
+
+    async def _get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        """All of them at once."""
         reads = list(self._plan_reads(requests))
         answers = await self._run([read.request for read in reads], deadline)
         found: dict[GetRequest, GetResult] = {}
@@ -308,7 +315,7 @@ class CassandraStore(KVStore):
     async def _entries(self, dataset: Dataset, keys: Sequence[bytes], deadline: float) -> list[tuple[bytes, bytes]]:
         """The keys that have values, with them. Raises the error of the first that has one."""
         entries = []
-        for key, values in zip(keys, await self.multi_get([(dataset, key, 0) for key in keys], deadline=deadline), strict=True):
+        for key, values in zip(keys, await self._get([(dataset, key, 0) for key in keys], deadline=deadline), strict=True):
             if isinstance(values, KVError):
                 raise values
             if values:

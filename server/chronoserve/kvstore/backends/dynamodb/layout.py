@@ -181,6 +181,11 @@ def timed_result(items: Iterable[Item], now: int) -> GetResult:
     return b"".join(parts) if all(parts) else CorruptValue("an item of a TIMED dataset has no timed_value")
 
 
+def value_bytes(items: Iterable[Item]) -> int:
+    """What the values of ``items`` weigh."""
+    return sum(len(item.timed_value.value) for item in items)
+
+
 def sort_key(millis: int, nonce: bytes) -> bytes:
     return millis.to_bytes(8, "big") + nonce
 

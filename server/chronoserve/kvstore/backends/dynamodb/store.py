@@ -7,9 +7,10 @@ The layout is ``chronoserve.kvstore.backends.dynamodb.layout``.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
+from math import inf
 from typing import TypeVar
 
 import msgspec
@@ -17,7 +18,8 @@ import msgspec
 from chronoserve.kvstore.backends.dynamodb import layout
 from chronoserve.kvstore.backends.dynamodb.aws import Caller, Identity, Refused, Service, chain_identity, fixed_identity
 from chronoserve.kvstore.backends.dynamodb.layout import Address, Body, Item, Place
-from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
+from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult, too_much
+from chronoserve.kvstore.portions import Portions
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Properties
 from chronoserve.model.errors import (
@@ -127,6 +129,7 @@ class DynamoDBStore(KVStore):
         self._catalog = Catalog()
         self._tables: dict[Dataset, str] = {}
         self._latest_tables: dict[Dataset, str] = {}
+        self.portions = Portions(layout.VALUE_BYTES_MAX)
 
     # Datasets
 
@@ -213,6 +216,10 @@ class DynamoDBStore(KVStore):
     # Reads
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        return await self.portions.read(requests, partial(self._get, deadline=deadline))
+
+    async def _get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        """All of them at once."""
         tables = self._latest_tables
         latest = list(dict.fromkeys([(tables[dataset], key) for dataset, key, _ in requests if dataset in tables]))
         timed = dict.fromkeys([request for request in requests if request[0] not in tables])
@@ -244,7 +251,8 @@ class DynamoDBStore(KVStore):
         dataset, key, after = request
         body = layout.query((self._tables[dataset], key), after, fields=layout.ITEM_FIELDS, consistent=self._consistent)
         try:
-            series[request] = layout.timed_result(await self._items("Query", body, deadline), self._clock())
+            items = await self._items("Query", body, deadline, bytes_max=self.portions.bytes_max)
+            series[request] = layout.timed_result(items, self._clock())
         except KVError as error:
             series[request] = error
 
@@ -279,10 +287,18 @@ class DynamoDBStore(KVStore):
         if group:
             yield group[0].pk.value, layout.timed_result(group, now)
 
-    async def _items(self, operation: str, body: Body, deadline: float) -> list[Item]:
-        return [item async for items in self._pages(operation, body, deadline) for item in items]
+    async def _items(self, operation: str, body: Body, deadline: float, *, bytes_max: float = inf) -> list[Item]:
+        """All of them. Raises AnswerTooLarge where their values have more than ``bytes_max``, and KVError of the engine."""
+        found: list[Item] = []
+        async with aclosing(self._pages(operation, body, deadline)) as pages:
+            async for items in pages:
+                bytes_max -= layout.value_bytes(items)
+                if bytes_max < 0:
+                    raise too_much(self.portions.bytes_max)
+                found += items
+        return found
 
-    async def _pages(self, operation: str, body: Body, deadline: float) -> AsyncIterator[list[Item]]:
+    async def _pages(self, operation: str, body: Body, deadline: float) -> AsyncGenerator[list[Item], None]:
         """The items of a Query or Scan, all of its pages."""
         while True:
             reply = _decoded(ITEMS_REPLY, await self._call(operation, body, deadline=deadline))

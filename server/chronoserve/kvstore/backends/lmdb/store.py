@@ -35,7 +35,7 @@ from chronoserve.kvstore.port import (
 )
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Kind, Properties
-from chronoserve.model.errors import CorruptValue, DeadlinePassed, InvalidRequest, KVError, Unavailable
+from chronoserve.model.errors import AnswerTooLarge, CorruptValue, DeadlinePassed, InvalidRequest, KVError, Unavailable
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class LMDBStore(KVStore):
                 found = lmdb_rows.read(txn, spaces[dataset], key, after, floor, bytes_max=left)
                 left -= len(found)
                 results.append(found)
-            except InvalidRequest as beyond:
+            except AnswerTooLarge as beyond:
                 # Nothing after it is read: to find out what would still fit costs as much as to answer it.
                 return [*results, *[beyond.with_traceback(None)] * (len(requests) - at)]
             except KVError as error:
@@ -226,7 +226,7 @@ class LMDBStore(KVStore):
 
 
 def _records(txn: Txn, _tables: Tables, *, keys: list[bytes]) -> list[bytes | None]:
-    """Raises InvalidRequest where they have more bytes than a batch's answers may."""
+    """Raises AnswerTooLarge where they have more bytes than a batch's answers may."""
     if len(keys) <= COUNTED_KEYS:
         return list(map(txn.get, keys))
     records: list[bytes | None] = []

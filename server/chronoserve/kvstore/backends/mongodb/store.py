@@ -10,13 +10,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
 
 from chronoserve.kvstore.backends.mongodb import layout
 from chronoserve.kvstore.backends.mongodb.calls import DUPLICATE_KEY, refusal
 from chronoserve.kvstore.backends.mongodb.connection import Databases, connect, is_ferretdb_1, make_indexes
 from chronoserve.kvstore.backends.mongodb.layout import Document, Row
-from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
+from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult, too_much
+from chronoserve.kvstore.portions import Portions
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Properties
 from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable, WriteOutcomeUnknown
@@ -27,6 +29,9 @@ Found = Mapping[str, list[Row] | KVError]
 """The rows of each name that has any, or why they could not be read."""
 
 OPEN_SECONDS_MAX = 10.0
+
+DOCUMENTS_TAKEN = 16
+"""Documents of a reply whose bytes are counted together."""
 
 KEY_BYTES_MAX = 1024
 """Keys are in indexes, and an index entry wants to be small."""
@@ -63,6 +68,7 @@ class MongoDBStore(KVStore):
         self._writes = databases.writes
         self._clock = clock
         self._catalog = Catalog()
+        self.portions = Portions(key_bytes=1)  # the engine's own replies are bounded, and counted one by one
         self._write_concern = databases.writes.write_concern.document
 
     async def load_datasets(self, *, deadline: float) -> dict[str, Dataset]:
@@ -90,6 +96,10 @@ class MongoDBStore(KVStore):
         return self._catalog.intern(document["_id"], layout.properties_of(document))
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        return await self.portions.read(requests, partial(self._get, deadline=deadline))
+
+    async def _get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        """All of them at once."""
         names = [layout.document_name(dataset, key) for dataset, key, _ in requests]
         latest: dict[str, None] = {}
         afters: dict[str, int] = {}
@@ -115,11 +125,10 @@ class MongoDBStore(KVStore):
         try:
             async with self._calls.reading(deadline):
                 # the hint keeps the planner from walking the index on expiry
-                documents = await (
-                    self._reads[layout.LATEST]
-                    .find(layout.latest_filter(names, self._clock()), layout.LATEST_FIELDS, hint=layout.BY_NAME, batch_size=len(names) + 1)
-                    .to_list()
+                found = self._reads[layout.LATEST].find(
+                    layout.latest_filter(names, self._clock()), layout.LATEST_FIELDS, hint=layout.BY_NAME, batch_size=len(names) + 1
                 )
+                documents = await self._documents(found)
             return layout.latest_rows(documents)
         except KVError as error:
             return dict.fromkeys(names, error)
@@ -127,19 +136,29 @@ class MongoDBStore(KVStore):
     async def _read_timed(self, afters: Mapping[str, int], deadline: float) -> Found:
         try:
             async with self._calls.reading(deadline):
-                documents = await (
-                    self._reads[layout.TIMED]
-                    .find(
-                        layout.timed_filter(afters, self._clock()),
-                        layout.TIMED_FIELDS,
-                        hint=layout.BY_IDENTITY,
-                        batch_size=TIMED_DOCUMENTS_MAX,
-                    )
-                    .to_list()
+                found = self._reads[layout.TIMED].find(
+                    layout.timed_filter(afters, self._clock()), layout.TIMED_FIELDS, hint=layout.BY_IDENTITY, batch_size=TIMED_DOCUMENTS_MAX
                 )
+                documents = await self._documents(found)
             return layout.timed_rows(documents)
         except KVError as error:
             return dict.fromkeys(afters, error)
+
+    async def _documents(self, found: AsyncCursor[Document]) -> list[Document]:
+        """All of a read. The engine answers in batches of at most 16 MiB, and no other is fetched where these are too many.
+
+        Raises:
+            AnswerTooLarge: the values have more bytes than a call may have.
+        """
+        documents: list[Document] = []
+        left = self.portions.bytes_max
+        async with found:
+            while some := await found.to_list(DOCUMENTS_TAKEN):
+                left -= sum([len(document.get("v", b"")) for document in some])
+                if left < 0:
+                    raise too_much(self.portions.bytes_max)
+                documents += some
+        return documents
 
     async def multi_put(self, requests: Sequence[PutRequest], *, deadline: float) -> list[PutResult]:
         names = [layout.document_name(put.dataset, put.key) for put in requests]

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 
 import hiredis
 
+from chronoserve.kvstore.port import ANSWER_BYTES_MAX, too_much
 from chronoserve.model.errors import (
     CorruptValue,
     DeadlinePassed,
@@ -29,6 +30,10 @@ PENDING_CALLS_MAX = 10_000
 
 UNSENT_BYTES_MAX = 64 << 20
 """Bytes that wait for a server which does not take them; more are refused as Throttled."""
+
+REPLIES_BYTES_MAX = 2 * ANSWER_BYTES_MAX
+"""Bytes that the replies of one call may have. They cannot be skipped on the way, so a connection that brings more is given up:
+the last resort, for stores ask in portions."""
 
 SILENT_SECONDS_MAX = 1.0
 """A connection that owes an answer past its deadline and has been silent for this long is given up."""
@@ -101,11 +106,14 @@ class Connection(asyncio.Protocol):
         self._unsent_bytes = 0
         self._sent: deque[Pending] = deque()
         self._replies: list[Reply] = []
+        self._replies_bytes = 0
         self._flush_planned = False
         self._paused = False
         self._heard = inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
+        self.received = 0
+        """Bytes that have come so far."""
         self.ended = False
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -162,6 +170,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
+        self.received += len(data)
+        self._replies_bytes += len(data)
         sent, replies, gets = self._sent, self._replies, self._reader.gets
         try:
             self._reader.feed(data)
@@ -172,8 +182,17 @@ class Connection(asyncio.Protocol):
                     if not future.done():
                         future.set_result(replies)
                     replies = self._replies = []
+                    self._replies_bytes = 0
+            if self._replies_bytes > REPLIES_BYTES_MAX and sent:
+                self._give_up_the_first()
         except (hiredis.ProtocolError, IndexError):
             self.abort("Redis sent something that is not a reply; check that the store URL names a Redis server")
+
+    def _give_up_the_first(self) -> None:
+        future, *_ = self._sent[0]
+        if not future.done():
+            future.set_result(too_much())
+        self.abort("another call's answer was too large for the connection to Redis; try again")
 
     def _flush(self) -> None:
         """Write what waits in one piece. Calls that nobody waits for any more are not sent at all."""

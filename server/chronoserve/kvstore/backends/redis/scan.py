@@ -5,14 +5,15 @@ keys come and go between two pages. A cursor means something only to the process
 """
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Sequence
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
 from chronoserve.kvstore.backends.redis.connection import Refusal, pack, refused
 from chronoserve.kvstore.backends.redis.layout import key_prefix
 from chronoserve.kvstore.backends.redis.node import Node
-from chronoserve.kvstore.port import KVStore, Page
+from chronoserve.kvstore.port import GetRequest, GetResult, Page
 from chronoserve.model.dataset import Dataset
 from chronoserve.model.errors import InvalidRequest, KVError
 
@@ -25,7 +26,7 @@ COUNT_MOST = 4000
 LEFTOVER_KEYS_MAX = 100
 """A SCAN that brings so many more keys than the page wants is asked again for fewer: the rest must fit into the token."""
 
-FIRST_READ_KEYS_MAX = 16
+FIRST_READ_KEYS_MAX = 4
 """Values read before the size of an entry is known."""
 
 
@@ -39,12 +40,18 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     keys: list[bytes]
 
 
+class Get(Protocol):
+    """Reads values, as many as are asked for, whatever they weigh: a page has a bound of its own."""
+
+    def __call__(self, requests: Sequence[GetRequest], *, deadline: float) -> Awaitable[list[GetResult]]: ...
+
+
 class Scan:
     """The work on one page."""
 
-    def __init__(self, store: KVStore, nodes: dict[str, Node], dataset: Dataset, *, keys_max: int, bytes_max: int, deadline: float) -> None:
-        """``nodes``: by name and in the order of their names, which is the order of the scan."""
-        self._store = store
+    def __init__(self, get: Get, nodes: dict[str, Node], dataset: Dataset, *, keys_max: int, bytes_max: int, deadline: float) -> None:
+        """``get`` reads values; ``nodes``: by name and in the order of their names, which is the order of the scan."""
+        self._get = get
         self._nodes = nodes
         self._dataset = dataset
         self._prefix = key_prefix(dataset)
@@ -95,7 +102,7 @@ class Scan:
     async def _read_some(self) -> None:
         """Read the values of the next keys; keys without a value have expired since SCAN named them."""
         chunk = self._keys[: self._wanted() if self._entries else min(self._wanted(), FIRST_READ_KEYS_MAX)]
-        results = await self._store.multi_get([(self._dataset, key, 0) for key in chunk], deadline=self._deadline)
+        results = await self._get([(self._dataset, key, 0) for key in chunk], deadline=self._deadline)
         taken = 0
         for key, result in zip(chunk, results, strict=True):
             if isinstance(result, KVError):

@@ -9,6 +9,7 @@ import ssl
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from chronoserve.kvstore.backends.redis.connection import Outcome, Refusal, Reply, pack, refused
 from chronoserve.kvstore.backends.redis.layout import (
@@ -26,6 +27,7 @@ from chronoserve.kvstore.backends.redis.routes import Cluster, Routes, Single
 from chronoserve.kvstore.backends.redis.scan import Scan
 from chronoserve.kvstore.backends.redis.scripts import SCRIPT_KEYS_MAX, SCRIPTS, groups
 from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
+from chronoserve.kvstore.portions import Portions
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Properties
@@ -43,6 +45,9 @@ VALUE_BYTES_MAX = 16 << 20
 
 MGET_KEYS_MAX = 1000
 """Keys of one MGET: under a millisecond of the server, which does nothing else meanwhile."""
+
+WEIGHED_BYTES_MIN = 1 << 20
+"""What has come since a call began before its answers are weighed: below, to do so would cost more than it tells."""
 
 PUTS_MAX = 1000
 """Writes sent together: a few milliseconds of the server and of this process's event loop."""
@@ -70,6 +75,7 @@ class RedisStore(KVStore):
         self._routes = routes
         self._clock = clock
         self._catalog = Catalog()
+        self.portions = Portions()
         self._prefixes: dict[Dataset, bytes] = {}
         self._latest: dict[Dataset, BulkHeads] = {}
         """LATEST datasets only: one look-up tells the kind and brings what reading needs."""
@@ -115,7 +121,7 @@ class RedisStore(KVStore):
         return [_write_result(reply) for reply in await self._routes.ask(stored, commands, deadline=deadline, write=True)]
 
     async def scan(self, dataset: Dataset, token: bytes, *, keys_max: int, bytes_max: int, deadline: float) -> Page:
-        work = Scan(self, self._routes.nodes(), dataset, keys_max=keys_max, bytes_max=bytes_max, deadline=deadline)
+        work = Scan(self.get, self._routes.nodes(), dataset, keys_max=keys_max, bytes_max=bytes_max, deadline=deadline)
         return await work.page(token)
 
     async def check(self, *, deadline: float) -> None:
@@ -173,8 +179,12 @@ class RedisStore(KVStore):
         except CorruptValue as error:
             return error
 
+    async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        return await self.portions.read(requests, partial(self.get, deadline=deadline))
+
     @abstractmethod
-    async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]: ...
+    async def get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        """As ``multi_get``, all of them at once."""
 
 
 class OneServerStore(RedisStore):
@@ -187,6 +197,17 @@ class OneServerStore(RedisStore):
         self._node = routes.node
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        connection = self._node.ready()
+        if connection is None or not self.portions.fits(len(requests)):
+            return await super().multi_get(requests, deadline=deadline)
+        before = connection.received
+        results = await self.get(requests, deadline=deadline)
+        if connection.received - before <= WEIGHED_BYTES_MIN:
+            return results
+        taken, _ = self.portions.taken(results, self.portions.bytes_max)
+        return self.portions.refuse_rest(taken, len(requests))
+
+    async def get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         heads = self._latest
         try:
             keys = [heads[dataset][len(key)] + key for dataset, key, after in requests if not after]
@@ -226,7 +247,7 @@ class ClusterStore(RedisStore):
 
     script_keys_max = 1
 
-    async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+    async def get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         keys = [self._prefixes[dataset] + key for dataset, key, _ in requests]
         commands = [
             pack(b"GET", key) if dataset in self._latest else get_timed_command(key, after)
