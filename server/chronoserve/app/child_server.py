@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from chronoserve.model.errors import Unavailable
 
@@ -13,6 +14,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 """How long the server has to drain before it is killed."""
 LOG_LINES_KEPT = 20
+SETTINGS_EVENT = "effective configuration"
+"""Not why a server did not start, and a page long."""
 
 
 @asynccontextmanager
@@ -45,12 +48,20 @@ async def _address(log: asyncio.StreamReader) -> str:
     with suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS):
             async for line in log:
-                said.append(line.decode(errors="replace").strip())
-                with suppress(ValueError):
-                    entry = json.loads(line)
-                    if entry.get("event") == "serving":
-                        return str(entry["listen"][0])
+                entry = _entry(line)
+                if entry.get("event") == "serving":
+                    return str(entry["listen"][0])
+                if entry.get("event") != SETTINGS_EVENT:
+                    said.append(line.decode(errors="replace").strip().removeprefix("error: "))
     raise Unavailable("the server did not start: " + (" | ".join(said) or "it said nothing"))
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """Empty for a line that is no entry of the log, as the error is that ``serve`` ends with."""
+    with suppress(ValueError):
+        entry = json.loads(line)
+        return entry if isinstance(entry, dict) else {}
+    return {}
 
 
 async def _drain(log: asyncio.StreamReader) -> None:

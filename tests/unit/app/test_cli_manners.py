@@ -81,3 +81,15 @@ def test_settings_of_a_folder_without_teams_json_say_so(tmp_path: Path) -> None:
 
 def test_python_m_is_called_by_the_name_of_the_command() -> None:
     assert run_process("kv", "get").err.startswith("Usage: chronoserve kv get")
+
+
+def test_a_server_that_did_not_start_says_why_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    answer = run("demo", "--no-stay", "--dir", tmp_path / "file" / "store")
+    assert answer.code == 1
+    assert answer.err.startswith("error: the server did not start: ")
+    assert "{" not in answer.err
+
+
+def test_a_recording_that_is_not_there_is_named_once() -> None:
+    assert run("verify", "--against", "nope.jsonl").err == "error: nope.jsonl cannot be read: No such file or directory\n"

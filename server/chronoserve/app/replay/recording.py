@@ -110,7 +110,7 @@ def read(path: Path) -> Iterator[Record]:
         with _opened(path) as lines:
             yield from _records(lines, path.name)
     except (OSError, EOFError, zlib.error) as unreadable:
-        raise InvalidRequest(f"{path.name} cannot be read: {unreadable}") from unreadable
+        raise InvalidRequest(f"{path.name} cannot be read: {getattr(unreadable, 'strerror', None) or unreadable}") from unreadable
 
 
 def _opened(path: Path) -> IO[bytes]:
