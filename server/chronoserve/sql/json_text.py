@@ -14,6 +14,7 @@ from chronoserve.model.java_numbers import double_text
 NESTING_MAX = 200
 """How deep arrays and objects may nest; a text that goes deeper counts as no JSON."""
 CHARACTERS_MAX = 1 << 22
+BLANKS = " \t\r\n"
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -47,15 +48,26 @@ def read(text: str, *, constants: bool = False) -> Any:
         return BROKEN
     if text.count("[") + text.count("{") > NESTING_MAX and nesting(text) > NESTING_MAX:
         return BROKEN
-    body = text.lstrip(" \t\r\n")
+    body = text.lstrip(BLANKS)
     for form in (body, requoted(body) if "'" in body else None):
         if form is None:
             continue
         try:
-            return (WITH_CONSTANTS if constants else DECODER).raw_decode(form)[0]
+            value, end = (WITH_CONSTANTS if constants else DECODER).raw_decode(form)
         except (ValueError, RecursionError):
             continue
+        if ends(value, form[end : end + 1]):
+            return value
     return BROKEN
+
+
+def ends(value: Any, following: str) -> bool:
+    """Whether a text may go on with that character: a number ends at a blank, a word where no name goes on."""
+    if not following or isinstance(value, str | list):
+        return True
+    if value is None or isinstance(value, bool):
+        return not (following.isalnum() or following in "_$")
+    return following in BLANKS
 
 
 STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)

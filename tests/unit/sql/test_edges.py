@@ -104,3 +104,15 @@ def test_a_negative_number_keeps_its_sign_in_a_pattern(number: float, text: str)
 def test_a_bare_null_has_no_elements() -> None:
     with pytest.raises(InvalidRequest):
         answer("element_at(null, 1)")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        *[("2024", "2024"), ("2024 x", "2024"), ("-3", "-3"), ("7\n8", "7"), ("1e5 ", "100000.0"), ("true", "true"), ("true,", "true")],
+        *[("[1]x", "[1]"), ("{} y", "{}"), ('"a"b', "a")],
+        *[(text, None) for text in ("2024-02-29", "1.5x", "5,6", "12abc", "1e5]", "5}", "01", "1.", "truex", "nullx")],
+    ],
+)
+def test_a_number_or_word_ends_where_json_lets_it(text: str, found: str | None) -> None:
+    assert answer("get_json_object(s, '$')", s=text) == found
