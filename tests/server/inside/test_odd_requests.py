@@ -77,6 +77,26 @@ async def test_an_error_of_a_message_ends_its_stream_with_the_status() -> None:
         assert (await outcome(stream))[0] == "INVALID_ARGUMENT"
 
 
+async def test_messages_sent_at_once_have_their_answers_before_the_bad_one_ends_the_stream() -> None:
+    async with serving(limits={"keys_per_call_max": 3}) as server:
+        await server.create("D")
+        puts = [kv_pb2.PutRequest(dataset="D", key_bytes=b"%d" % n, value_bytes=b"v%d" % n, ts_millis=1) for n in range(40)]
+        messages = [kv_pb2.MultiPutRequest(requests=[put]).SerializeToString() for put in puts]
+        stream = raw(server.channel, "/chronoserve.v1.KVStore/StreamMultiPut", client_streaming=True, server_streaming=True)
+        assert len([answer async for answer in stream(iter(messages), timeout=SECONDS)]) == 40
+        gets = [kv_pb2.GetRequest(dataset="D" if n % 7 else "NOT_THERE", key_bytes=b"%d" % n) for n in range(40)]
+        messages = [kv_pb2.MultiGetRequest(requests=[get]).SerializeToString() for get in gets]
+        stream = raw(server.channel, "/chronoserve.v1.KVStore/StreamMultiGet", client_streaming=True, server_streaming=True)
+        call = stream(timeout=SECONDS)
+        for message in (*messages, b"\x0a\xff"):
+            await call.write(message)
+        found = [kv_pb2.MultiGetResponse.FromString(await call.read()).responses[0] for _ in messages]
+        assert [each.values[0].bytes for each in found if each.values] == [b"v%d" % n for n in range(40) if n % 7]
+        assert [n for n, each in enumerate(found) if each.error.code == grpc.StatusCode.NOT_FOUND.value[0]] == list(range(0, 40, 7))
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        await alive(server)
+
+
 @pytest.mark.parametrize(
     "properties",
     [
