@@ -15,6 +15,7 @@ import click
 
 from chronoserve.app import load_alone, load_online
 from chronoserve.app.bulk_meter import BulkMeter
+from chronoserve.app.collector import settle_garbage_collector
 from chronoserve.app.compose import Composed, clock, compose
 from chronoserve.app.settings import load as settings_of
 from chronoserve.app.terminal import Screen
@@ -86,6 +87,7 @@ def load(*, json_lines: bool, **given: Any) -> None:  # fmt: skip
     upload or the new one. A load that was broken off, in whatever way, goes on where it was when it is started again.
     """
     screen = Screen(json_lines=json_lines)
+    settle_garbage_collector()
     sys.exit(0 if asyncio.run(_Run(screen, **given).run()) else 1)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import generate_latest
 
+from chronoserve.app.collector import settle_garbage_collector
 from chronoserve.app.compose import Composed, clock, compose
 from chronoserve.app.extended import Extended
 from chronoserve.app.settings import AuthSettings, Settings, policy
@@ -38,8 +38,6 @@ HEALTH_CHECK_SECONDS = 2.0
 LOG_SECONDS_MIN = 1.0
 """What the response log has at least to write what waits, however long the calls took to end."""
 HOT_KEYS_MAX = 100
-GC_ALLOCATIONS = 50_000
-"""Containers made and not yet freed that make the collector look: a few MiB at most."""
 
 
 class Worker:
@@ -187,17 +185,6 @@ def _loader(settings: Settings, composed: Composed) -> BulkLoader:
         return open_warehouse(found.url)
 
     return BulkLoader(composed.gateway, roots=settings.bulk_places(), clock=clock, warehouse=opened, partitions=found.partitions())
-
-
-def settle_garbage_collector() -> None:
-    """Take what start-up made out of the collector's sight, and let it look less often.
-
-    A batch is thousands of short-lived tuples, which reference counting frees. With the default of 700 allocations the
-    collector walks them several times a call, and that was a third of the cost of a MultiGet of 100 keys.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
 def _authenticator(auth: AuthSettings | None, *, certificates: bool) -> Authenticator | None:
