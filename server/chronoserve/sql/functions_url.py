@@ -9,7 +9,7 @@ from chronoserve.sql.registry import EXACT_STRING, Function, simple
 from chronoserve.sql.utf8 import utf8_text
 
 URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
-ILLEGAL = re.compile(r"[\s<>\"{}|\\^`]|%(?![0-9a-fA-F]{2})")
+ILLEGAL = re.compile(r"[\s\x00-\x1f\x7f-\x9f<>\"{}|\\^`]|%(?![0-9a-fA-F]{2})")
 AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\]]*\]|[^:]*)(?::(\d*))?")
 SAFE = re.compile(r"[^A-Za-z0-9.*_-]")
 

@@ -394,6 +394,8 @@ def bitwise(name: str, arguments: list[Node]) -> Node:
 
 def complement(name: str, arguments: list[Node]) -> Node:
     (node,) = arguments
+    if node.type == NULL:
+        node = cast(node, INT)
     if not is_integral(node.type):
         raise InvalidRequest(f"~ takes whole numbers, not a {spark_name(node.type)}", field="expression")
     return strict(name, node.type, operator.invert, node)

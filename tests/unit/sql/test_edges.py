@@ -116,3 +116,10 @@ def test_a_bare_null_has_no_elements() -> None:
 )
 def test_a_number_or_word_ends_where_json_lets_it(text: str, found: str | None) -> None:
     assert answer("get_json_object(s, '$')", s=text) == found
+
+
+def test_small_things_of_nulls_and_urls() -> None:
+    assert expression("~null", INPUTS).spark_type == "int"
+    assert answer("~null") is None
+    assert answer("parse_url(s, 'FILE')", s="\x00ABC") is None
+    assert answer("parse_url(s, 'FILE')", s="http://h/ABC?x=1") == "/ABC?x=1"
