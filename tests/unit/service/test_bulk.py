@@ -270,7 +270,7 @@ async def test_an_error_of_the_whole_load_ends_it(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition):
         await bench.load(path)
     batches = 3  # which are written side by side: each must find the store away at every try
-    bench.store.fates = [lambda _: Unavailable("away")] * bulk.ATTEMPTS_MAX * batches
+    bench.store.fates = [lambda _: Unavailable("away") for _ in range(bulk.ATTEMPTS_MAX * batches)]
     with pytest.raises(Unavailable, match="resume_token"):
         await bench.load(path)
 
