@@ -34,7 +34,6 @@ class Report:
     features: fetching.Features | None = None
     ghz: list[GhzRun] = field(default_factory=list)
     overload: Overload | None = None
-    shedding: Overload | None = None
     restarts: Restarts | None = None
     bulk: list[loading.BulkRun] = field(default_factory=list)
 
@@ -117,7 +116,6 @@ def as_json(report: Report) -> str:
         "features": asdict(report.features) if report.features else None,
         "ghz": [asdict(run) for run in report.ghz],
         "overload": asdict(report.overload) if report.overload else None,
-        "shedding": asdict(report.shedding) if report.shedding else None,
         "restarts": asdict(report.restarts) if report.restarts else None,
         "bulk": [asdict(run) for run in report.bulk],
     }

@@ -8,7 +8,6 @@ kept in ``build/bench`` only.
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import click
@@ -93,11 +92,8 @@ class Bench:
     def _trials(self, fleet: servers.Fleet, client: LoadClient) -> None:
         if OVERLOAD in self._settings.experiments:
             seconds, connections = self._settings.overload_seconds, self._settings.overload_connections
-            flood = partial(trials.overload, fleet, client, seconds, self._tell, connections=connections)
-            self.report.overload = flood(kind=servers.SHORT_QUEUE)
+            self.report.overload = trials.overload(fleet, client, seconds, self._tell, connections=connections)
             self.report.bars += trials.overload_bars(self.report.overload)
-            self.report.shedding = flood(kind=servers.SHEDDING)
-            self.report.bars += trials.shedding_bars(self.report.shedding)
         if RESTARTS in self._settings.experiments:
             count = self._settings.restarts
             self.report.restarts = trials.restarts(fleet, client, self._tell, count=count)

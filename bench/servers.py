@@ -26,10 +26,9 @@ OURS = "chronoserve"
 ON_GRPCIO = "chronoserve-grpcio"
 SHORT_QUEUE = "chronoserve-short-queue"
 SHORT_QUEUE_STREAMS = 24
-SHEDDING = "chronoserve-shedding"
-SHEDDING_STREAMS = 100
-SHEDDING_CALLS = 48
-"""Calls in the stores at a time, of a server that takes eight times as many."""
+"""Of a connection."""
+SHORT_QUEUE_CALLS = 16
+"""In the stores at a time."""
 BARE = "chronoserve-bare"
 LMDB = "chronoserve-lmdb"
 
@@ -129,14 +128,12 @@ class Fleet:
 
     def _all_kinds(self) -> dict[str, _Kind]:
         redis, lmdb = self._redis.url, f"lmdb://{self._directory / 'lmdb'}"
-        short_queue = {"streams_per_connection_max": SHORT_QUEUE_STREAMS}
-        shedding = {"streams_per_connection_max": SHEDDING_STREAMS, "inflight_calls_max": SHEDDING_CALLS}
+        short_queue = {"streams_per_connection_max": SHORT_QUEUE_STREAMS, "inflight_calls_max": SHORT_QUEUE_CALLS}
         naive, echo = tools.HERE / "peers" / "naive.py", (sys.executable, tools.HERE / "peers" / "echo.py")
         return {
             OURS: _Kind(lambda port: self._serve(port, redis), redis),
             ON_GRPCIO: _Kind(lambda port: [*self._serve(port, redis), "--transport", "grpcio"], redis),
             SHORT_QUEUE: _Kind(lambda port: [*self._serve(port, redis), *self._limits(short_queue)], redis),
-            SHEDDING: _Kind(lambda port: [*self._serve(port, redis), *self._limits(shedding)], redis),
             BARE: _Kind(lambda port: [*self._serve(port, redis), "--without-layers"], redis),
             LMDB: _Kind(lambda port: self._serve(port, lmdb), lmdb),
             GO: _Kind(lambda port: [tools.go_peer(), "-listen", f"127.0.0.1:{port}", "-redis", f"127.0.0.1:{self._redis.port}"]),
@@ -151,7 +148,7 @@ class Fleet:
 
     def _limits(self, limits: dict[str, int]) -> list[str | Path]:
         """Words for a server with these limits, such as those of docs/decisions/0006-overload.md."""
-        config = self._directory / f"{'-'.join(map(str, limits.values()))}.toml"
+        config = self._directory / "limits.toml"
         config.write_text("[limits]\n" + "".join(f"{name} = {limit}\n" for name, limit in limits.items()))
         return ["--config", config]
 

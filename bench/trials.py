@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import bars, dataset, machine, servers, tools
 from bench.bars import Bar
-from bench.client import Answer, LoadClient, Open, parse, total
+from bench.client import Answer, LoadClient, parse, total
 from bench.grid import CALLERS, CONNECTIONS
 from bench.servers import Fleet, Server
 
@@ -29,8 +29,6 @@ OVERLOAD_DEADLINE = "1s"
 UNDER_WAY_SECONDS = 0.25
 """The client lets as many calls be under way as the peak answers in this time, most of them waiting there for a stream. gRPC gives
 streams to the oldest call first: with a longer queue each would get one when its deadline ends."""
-
-SHEDDING = "overload with shedding"
 
 PEAK_SECONDS = 10.0
 DUE_TIMES_MIN = 9.5
@@ -59,9 +57,9 @@ class Overload:
     flooded: Answer
 
 
-def overload(fleet: Fleet, client: LoadClient, seconds: float, tell: Callable[[str], None], *, connections: int, kind: str) -> Overload:
-    """Ten times the calls that one worker answers, whatever it answers, after its peak was measured. ``kind``: of server."""
-    server = fleet.fresh(kind)
+def overload(fleet: Fleet, client: LoadClient, seconds: float, tell: Callable[[str], None], *, connections: int) -> Overload:
+    """Ten times the calls that one worker answers, whatever it answers, after its peak was measured."""
+    server = fleet.fresh(servers.SHORT_QUEUE)
     try:
         client.run(server.target, 1.0, keys=OVERLOAD_KEYS)
         idle = machine.resident_mib(server.pid)
@@ -82,49 +80,27 @@ def overload(fleet: Fleet, client: LoadClient, seconds: float, tell: Callable[[s
 
 
 def overload_bars(found: Overload) -> list[Bar]:
-    """Of a server whose limit of streams holds the excess at the clients."""
-    opened = _opened(found)
-    bare, refused = opened.refused_without_retry_info, opened.refused
-    return [
-        bars.at_most("memory of an idle worker", found.idle_mib, IDLE_MIB_MAX, "{:.0f} MiB"),
-        *_flood_bars("overload", found),
-        Bar("overload: refusals without RetryInfo", f"{bare} of {refused}", "0", bare == 0),
-    ]
-
-
-def shedding_bars(found: Overload) -> list[Bar]:
-    """Of a server that takes more calls than its stores may have under way, so that admission must refuse some."""
-    opened = _opened(found)
-    told, refused = opened.refused - opened.refused_without_retry_info, opened.refused
-    return [
-        *_flood_bars(SHEDDING, found),
-        Bar(f"{SHEDDING}: refusals with RetryInfo", f"{told:,} of {refused:,}", "all, and > 0", told == refused > 0),
-        Bar(f"{SHEDDING}: p99 of refusals", f"{opened.refused_latency.p99_us / 1000:.0f} ms", "no bar", held=None),
-    ]
-
-
-def _opened(found: Overload) -> Open:
-    assert found.flooded.open is not None, "an open loop says so"
-    return found.flooded.open
-
-
-def _flood_bars(name: str, found: Overload) -> list[Bar]:
-    """What holds whoever keeps the excess away."""
-    flooded, opened = found.flooded, _opened(found)
+    """Of a server whose limit of streams holds the excess at the clients, and whose admission refuses some of the rest."""
+    flooded, opened = found.flooded, found.flooded.open
+    assert opened is not None, "an open loop says so"
     goodput = flooded.ok_per_s / found.at_peak.ok_per_s
     p99_times = flooded.latency.p99_us / found.at_peak.latency.p99_us
     due = opened.offered / flooded.seconds / found.at_peak.ok_per_s
     held = (opened.not_sent + opened.held_at_client) / opened.offered
     from_due_ms = opened.latency_from_due.p99_us / 1000
+    told, refused = opened.refused - opened.refused_without_retry_info, opened.refused
     silent = total(opened.health.failures)
     return [
-        bars.at_most(f"memory added under {name}", found.peak_mib - found.idle_mib, GROWTH_MIB_MAX, "{:.0f} MiB"),
-        bars.at_least(f"{name}: calls due, against the peak", due, DUE_TIMES_MIN, "{:.1f} x"),
-        Bar(f"{name}: calls held at the client", f"{held:.0%}", "no bar", held=None),
-        bars.at_least(f"{name}: answered calls against the peak", goodput, GOODPUT_MIN, "{:.0%}"),
-        bars.at_most(f"{name}: p99 of answered calls from when they left, against the peak's", p99_times, P99_TIMES_MAX, "{:.1f} x"),
-        Bar(f"{name}: p99 of answered calls from when they were due", f"{from_due_ms:.0f} ms", "no bar", held=None),
-        Bar(f"{name}: health checks not answered", f"{silent} of {opened.health.checks}", "0", silent == 0),
+        bars.at_most("memory of an idle worker", found.idle_mib, IDLE_MIB_MAX, "{:.0f} MiB"),
+        bars.at_most("memory added under overload", found.peak_mib - found.idle_mib, GROWTH_MIB_MAX, "{:.0f} MiB"),
+        bars.at_least("overload: calls due, against the peak", due, DUE_TIMES_MIN, "{:.1f} x"),
+        Bar("overload: calls held at the client", f"{held:.0%}", "no bar", held=None),
+        bars.at_least("overload: answered calls against the peak", goodput, GOODPUT_MIN, "{:.0%}"),
+        bars.at_most("overload: p99 of answered calls from when they left, against the peak's", p99_times, P99_TIMES_MAX, "{:.1f} x"),
+        Bar("overload: p99 of answered calls from when they were due", f"{from_due_ms:.0f} ms", "no bar", held=None),
+        Bar("overload: refusals with RetryInfo", f"{told:,} of {refused:,}", "all, and > 0", told == refused > 0),
+        Bar("overload: p99 of refusals", f"{opened.refused_latency.p99_us / 1000:.0f} ms", "no bar", held=None),
+        Bar("overload: health checks not answered", f"{silent} of {opened.health.checks}", "0", silent == 0),
     ]
 
 

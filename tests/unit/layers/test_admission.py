@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chronoserve.kvstore.layers.admission import STALE_SECONDS, WAIT_SECONDS_MAX, WAITING_CALLS_MAX, Admission
+from chronoserve.kvstore.layers.admission import WAIT_SECONDS_MAX, WAITING_CALLS_MAX, Admission
 from chronoserve.kvstore.layers.bulkhead import Bulkhead
 from chronoserve.kvstore.port import GetRequest, GetResult
 from chronoserve.model.errors import Throttled
@@ -221,43 +221,3 @@ async def test_a_bulkhead_refuses_at_once_because_waiting_would_hold_a_place_of_
         batch.answer()
     await asyncio.gather(scan, delete)
     assert layer.calls == 0
-
-
-@in_virtual_time
-async def test_while_calls_are_refused_one_that_has_waited_long_gets_no_place_before_half_are_free() -> None:
-    store = HeldStore()
-    layer = limited(store, calls=4)
-    busy = [start(layer) for _ in range(4)]
-    await until(lambda: len(store.reads) == 4)
-    await refusal(start(layer, seconds=STALE_SECONDS))
-    old = start(layer)
-    await asyncio.sleep(2 * STALE_SECONDS)
-    store.reads[0].answer()
-    await busy[0]
-    await turns(5)
-    assert (len(store.reads), layer.calls) == (4, 3), "its place stays free for a fresh one"
-    fresh = start(layer)
-    await until(lambda: len(store.reads) == 5)
-    store.reads[1].answer()
-    store.reads[2].answer()
-    await until(lambda: len(store.reads) == 6)
-    assert not old.done(), "with room it is asked for after all"
-    for held in store.reads[3:]:
-        held.answer()
-    await asyncio.gather(*busy[1:], fresh, old)
-    assert (layer.calls, layer.keys, layer.refused_total) == (0, 0, 1)
-
-
-@in_virtual_time
-async def test_where_nobody_is_refused_waiting_long_costs_no_place() -> None:
-    store = HeldStore()
-    layer = limited(store, calls=4)
-    calls = [start(layer) for _ in range(5)]
-    await until(lambda: len(store.reads) == 4)
-    await asyncio.sleep(2 * STALE_SECONDS)
-    store.reads[0].answer()
-    await until(lambda: len(store.reads) == 5)
-    for held in store.reads[1:]:
-        held.answer()
-    await asyncio.gather(*calls)
-    assert layer.refused_total == 0

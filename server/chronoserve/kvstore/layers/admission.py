@@ -4,9 +4,6 @@ A refusal costs more than half of a served call, so refusing at once would spend
 try again at once. A call without a place waits for one, newest first, because the newest has the most time left; only what
 found none within ``WAIT_SECONDS_MAX`` is refused, which bounds the refusals a second by the calls that can wait. This decides
 where a store is slow; a short processor is the business of the transport's limit of streams (docs/decisions/0006-overload.md).
-
-While calls are being refused, one that has waited for ``STALE_SECONDS`` is as good as refused itself: served after all it would be the
-slow one among the answered, in the place of a fresh one. It gets a place only where half of them are free.
 """
 
 import asyncio
@@ -20,7 +17,6 @@ from chronoserve.model.dataset import Dataset
 from chronoserve.model.errors import Throttled
 
 WAIT_SECONDS_MAX = 0.25
-STALE_SECONDS = 0.02
 WAITING_CALLS_MAX = 1024
 """Calls that wait at most; further ones are refused at once."""
 RETRY_AFTER_SECONDS = 0.05
@@ -39,9 +35,7 @@ class Admission(Layer):
         self.calls = 0
         self.keys = 0
         self.refused_total = 0
-        self._refusing_until = 0.0
-        self._waiting: OrderedDict[Waiter, tuple[int, float]] = OrderedDict()
-        """Keys of each, and since when it waits."""
+        self._waiting: OrderedDict[Waiter, int] = OrderedDict()
 
     def _has_place(self, keys: int) -> bool:
         return self.calls < self.inflight_calls_max and (not self.calls or self.keys + keys <= self.inflight_keys_max)
@@ -64,7 +58,7 @@ class Admission(Layer):
             raise self._refusal()
         loop = asyncio.get_running_loop()
         place: Waiter = loop.create_future()
-        self._waiting[place] = keys, loop.time()
+        self._waiting[place] = keys
         timer = loop.call_at(min(deadline, loop.time() + WAIT_SECONDS_MAX), self._give_up, place)
         try:
             await place
@@ -82,7 +76,6 @@ class Admission(Layer):
 
     def _refusal(self) -> Throttled:
         self.refused_total += 1
-        self._refusing_until = asyncio.get_running_loop().time() + WAIT_SECONDS_MAX
         after = RETRY_AFTER_SECONDS * (1 + random.random())  # noqa: S311 - jitter
         return Throttled("the server is at its limit of work under way; try again after the delay given", retry_after=after)
 
@@ -90,19 +83,14 @@ class Admission(Layer):
         self.calls -= 1
         self.keys -= keys
         while self._waiting:
-            place, (wanted, since) = next(reversed(self._waiting.items()))
-            if not place.done() and not (self._has_place(wanted) and self._serves(since)):
+            place, wanted = next(reversed(self._waiting.items()))
+            if not place.done() and not self._has_place(wanted):
                 return
             del self._waiting[place]
             if not place.done():
                 self.calls += 1
                 self.keys += wanted
                 place.set_result(None)
-
-    def _serves(self, since: float) -> bool:
-        """Whether one that waits since then is still worth a place; if the newest is not, none is."""
-        now = asyncio.get_running_loop().time()
-        return now - since < STALE_SECONDS or now >= self._refusing_until or self.calls * 2 <= self.inflight_calls_max
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
         if not self._enter(keys := len(requests)):
