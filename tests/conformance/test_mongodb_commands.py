@@ -6,13 +6,16 @@ the one concession that a command has one operation, since it does not say which
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import pytest_asyncio
 
+from chronoserve.kvstore.backends.mongodb import store as mongodb
 from chronoserve.kvstore.backends.mongodb.connection import connect, make_indexes
 from chronoserve.kvstore.backends.mongodb.store import MongoDBStore
 from chronoserve.kvstore.port import KVStore
+from chronoserve.kvstore.portions import Budget
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model.dataset import Kind
 from chronoserve.model.values import TimedValue
@@ -68,3 +71,33 @@ async def test_a_value_that_is_to_stay_takes_the_expiry_of_its_forerunner_away(b
     await bench.put(bench.write(dataset, b"k", b"w", 9)._replace(expires_at=0))
     bench.clock.advance(1000)
     assert await bench.get(dataset, b"k") == [TimedValue(b"w", 9)]
+
+
+async def test_a_write_that_loses_does_not_read_the_value_it_loses_to(bench: StoreBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load of many rows that are there already would else be refused, for what the rows weigh together."""
+    assert isinstance(bench.store, MongoDBStore)
+    dataset = await bench.dataset()
+    keys = [b"%d" % n for n in range(4)]
+    await bench.put(*(bench.write(dataset, key, b"v" * 1000, 20) for key in keys))
+    monkeypatch.setattr(bench.store.portions, "bytes_max", 2000)
+    await bench.put(*(bench.write(dataset, key, b"older", 10) for key in keys))
+    assert await bench.get(dataset, b"3") == [TimedValue(b"v" * 1000, 20)]
+
+
+async def test_the_finds_of_a_call_have_one_budget_together(bench: StoreBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(bench.store, MongoDBStore)
+    monkeypatch.setattr(mongodb, "NAMES_MAX", 1)
+    dataset = await bench.dataset()
+    keys = [b"%d" % n for n in range(4)]
+    await bench.put(*(bench.write(dataset, key, b"v" * 1000, 20) for key in keys))
+    budgets: list[Budget] = []
+    made = partial(_kept, budgets)
+    monkeypatch.setattr(mongodb, "Budget", made)
+    results = await bench.store.multi_get([(dataset, key, 0) for key in keys], deadline=bench.deadline())
+    assert [len(result) > 1000 for result in results if isinstance(result, bytes)] == [True] * 4
+    assert len(budgets) == 1
+
+
+def _kept(budgets: list[Budget], bytes_max: int) -> Budget:
+    budgets.append(Budget(bytes_max))
+    return budgets[-1]

@@ -1,6 +1,7 @@
 """The DynamoDB store over a scripted DynamoDB in this process: leftovers by the hundred thousand, errors, URLs."""
 
 import asyncio
+import base64
 import json
 import os
 import random
@@ -13,10 +14,12 @@ from chronoserve.kvstore.backends.dynamodb import store as dynamodb
 from chronoserve.kvstore.backends.dynamodb.aws import Caller, Refused
 from chronoserve.kvstore.backends.dynamodb.store import DynamoDBStore, Patience
 from chronoserve.kvstore.port import GetRequest, PutRequest
+from chronoserve.kvstore.portions import Portions
 from chronoserve.kvstore.registry import StoreURL
 from chronoserve.model import values
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import (
+    AnswerTooLarge,
     CorruptValue,
     FailedPrecondition,
     Internal,
@@ -134,6 +137,34 @@ async def test_a_failed_batch_fails_its_own_keys_only(store: DynamoDBStore, scri
     one, other = await store.multi_get([(dataset, b"a", 0), (timed, b"a", 0)], deadline=soon())
     assert isinstance(one, Unavailable)
     assert other == b""
+
+
+async def test_all_reads_of_a_call_have_one_budget_together(store: DynamoDBStore, script: Script) -> None:
+    """Each of eight at once would else hold as much as the call may."""
+    timed = await store.create("D_STREAMING", Properties(Kind.TIMED), deadline=soon())
+    item = {"pk": {"B": "YQ=="}, "timed_value": {"B": base64.b64encode(values.encode(b"v" * 300, 1)).decode()}}
+    script.replies["Query"] = json.dumps({"Items": [item], "LastEvaluatedKey": {"pk": {"B": "YQ=="}}}).encode()
+    store.portions = Portions(key_bytes=1)
+    store.portions.bytes_max = 1000
+    results = await store.multi_get([(timed, b"%d" % n, 0) for n in range(8)], deadline=soon())
+    assert [type(result) for result in results] == [AnswerTooLarge] * 8
+    assert script.calls.count("Query") <= 3 + 8
+
+
+async def test_leftovers_are_not_asked_for_beyond_the_budget(store: DynamoDBStore, script: Script) -> None:
+    dataset = await latest(store)
+    keys = [b"%d" % n for n in range(40)]
+    await store.multi_put([put(dataset, key, b"v" * 300) for key in keys], deadline=soon())
+    rng = random.Random(7)
+    script.holds = lambda: rng.random() < 0.8
+    store.portions = Portions(key_bytes=1)
+    store.portions.bytes_max = 1000
+    script.calls.clear()
+    results = await store.multi_get([(dataset, key, 0) for key in keys], deadline=soon())
+    answered = [result for result in results if isinstance(result, bytes)]
+    assert answered == [values.encode(b"v" * 300, 1)] * len(answered)
+    assert {type(result) for result in results[len(answered) :]} == {AnswerTooLarge}
+    assert script.calls.count("BatchGetItem") <= 4
 
 
 async def test_a_lost_condition_is_a_write_that_was_applied(store: DynamoDBStore, script: Script) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chronoserve.kvstore.port import GetRequest, GetResult
-from chronoserve.kvstore.portions import SHARE, UNKNOWN_BYTES, Portions
+from chronoserve.kvstore.portions import SHARE, UNKNOWN_BYTES, Budget, Portions
 from chronoserve.model.dataset import Dataset, Kind, Properties
 from chronoserve.model.errors import AnswerTooLarge, Unavailable
 
@@ -75,3 +76,32 @@ async def test_an_answer_that_is_too_large_alone_ends_the_batch() -> None:
 
     results = await Portions(key_bytes=1).read([(DATASET, b"%d" % n, 0) for n in range(3)], get)
     assert [type(result) for result in results] == [bytes, AnswerTooLarge, AnswerTooLarge]
+
+
+async def test_what_fails_does_not_make_large_values_forgotten() -> None:
+    """Or the first batch after an outage would be asked for at once, and be more than the process holds."""
+    portions = Portions()
+    for _ in range(10):
+        assert all(isinstance(result, Unavailable) for result in await Engine([-1] * 1000).read(portions))
+    engine = Engine([1 << 20] * 200)
+    await engine.read(portions)
+    assert max(engine.asked) <= portions.bytes_max // (SHARE * UNKNOWN_BYTES)
+
+
+async def test_a_few_small_answers_do_not_make_large_values_forgotten_and_many_make_them() -> None:
+    portions = Portions()
+    for _ in range(5):
+        await Engine([200]).read(portions)
+    assert not portions.fits(32)
+    for _ in range(300):
+        await Engine([200]).read(portions)
+    assert portions.fits(200)
+
+
+def test_a_budget_is_shared_and_stays_spent() -> None:
+    budget = Budget(10)
+    budget.take(4)
+    budget.take(6)
+    for _ in range(2):
+        with pytest.raises(AnswerTooLarge):
+            budget.take(1)

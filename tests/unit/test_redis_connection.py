@@ -6,7 +6,16 @@ import pytest
 
 from chronoserve.kvstore.backends.redis import connection as redis_connection
 from chronoserve.kvstore.backends.redis.connection import Connection, Outcome, Refusal, pack, refused
-from chronoserve.model.errors import CorruptValue, DeadlinePassed, Internal, KVError, Throttled, Unavailable, WriteOutcomeUnknown
+from chronoserve.model.errors import (
+    AnswerTooLarge,
+    CorruptValue,
+    DeadlinePassed,
+    Internal,
+    KVError,
+    Throttled,
+    Unavailable,
+    WriteOutcomeUnknown,
+)
 
 
 class Wire(asyncio.Transport):
@@ -177,3 +186,61 @@ def test_an_error_reply_becomes_an_error_that_quotes_no_key() -> None:
     unknown = refused(Refusal("ERR unknown command 'secret key'"))
     assert isinstance(unknown, Internal)
     assert "secret" not in unknown.message
+
+
+CHUNK = b"v" * (1 << 20)
+
+
+def begun(bench: Bench, mebibytes: int) -> None:
+    """A reply that says it is larger than a call may have, and so much of it."""
+    bench.connection.data_received(b"$%d\r\n" % (1 << 30))
+    for _ in range(mebibytes):
+        bench.connection.data_received(CHUNK)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_connection, "REPLIES_BYTES_MAX", 8 << 20)
+
+
+def test_the_last_resort_is_beyond_what_a_call_may_have() -> None:
+    assert redis_connection.REPLIES_BYTES_MAX == 128 << 20
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_reply_beyond_the_last_resort_ends_the_connection_and_says_to_each_what_is_so(bench: Bench) -> None:
+    large, read, write = bench.send(b"MGET", b"a"), bench.send(b"GET", b"b"), bench.send(b"SET", b"c", b"d", write=True)
+    await tick()
+    unsent = bench.send(b"SET", b"e", b"f", write=True)
+    begun(bench, 7)
+    assert bench.lost == []
+    bench.connection.data_received(CHUNK)
+    assert bench.lost == [bench.connection]
+    assert bench.wire.aborted
+    failures = [await failure(future) for future in (large, read, write, unsent)]
+    assert [type(error) for error in failures] == [AnswerTooLarge, Unavailable, WriteOutcomeUnknown, Unavailable]
+    with pytest.raises(Unavailable):
+        bench.send(b"GET", b"b")
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_reply_that_nobody_waits_for_is_not_held_beyond_the_last_resort_either(bench: Bench) -> None:
+    gone, waiting = bench.send(b"MGET", b"a"), bench.send(b"GET", b"b")
+    await tick()
+    gone.cancel()
+    begun(bench, 8)
+    assert bench.wire.aborted
+    assert type(await failure(waiting)) is Unavailable
+
+
+@pytest.mark.usefixtures("small")
+async def test_large_replies_one_after_the_other_keep_the_connection(bench: Bench) -> None:
+    calls = [bench.send(b"GET", b"%d" % n) for n in range(4)]
+    await tick()
+    for _ in calls:
+        bench.connection.data_received(b"$%d\r\n" % (7 << 20))
+        for _ in range(7):
+            bench.connection.data_received(CHUNK)
+        bench.connection.data_received(b"\r\n")
+    assert [[len(reply) for reply in await call] for call in calls] == [[7 << 20]] * 4  # type: ignore[union-attr]
+    assert not bench.wire.aborted

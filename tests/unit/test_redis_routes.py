@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chronoserve.kvstore.backends.redis.connection import pack
+from chronoserve.kvstore.backends.redis.layout import encode_properties
 from chronoserve.kvstore.backends.redis.node import Access, Address, Node, at, named_by_sentinel
-from chronoserve.kvstore.backends.redis.routes import SLOTS, Cluster
+from chronoserve.kvstore.backends.redis.routes import SLOTS, Cluster, Single
+from chronoserve.kvstore.backends.redis.store import OneServerStore
+from chronoserve.model.dataset import Kind, Properties
 from chronoserve.model.errors import DeadlinePassed, FailedPrecondition, KVError, Unavailable
+from chronoserve.testing.clock import ManualClock
 from chronoserve.testing.conformance import eventually
+from tests.unit.layers.stores import CAPABILITY
 
 Words = tuple[bytes, ...]
 Start = Callable[..., Awaitable["Fake"]]
@@ -31,17 +37,21 @@ class Fake:
         self.answers = {b"ROLE": b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n", **answers}
         self.asked: list[Words] = []
         self.dials = 0
+        self.asked_on: list[tuple[int, bytes]] = []
+        """The number of a dial, and the first word of a command that came on it."""
         self.tasks: list[asyncio.Task[None] | None] = []
         self.address: Address = ("127.0.0.1", 0)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.dials += 1
+        dial = self.dials
         self.tasks.append(asyncio.current_task())
         commands = hiredis.Reader()
         while data := await reader.read(1 << 16):
             commands.feed(data)
             while words := commands.gets():
                 self.asked.append(tuple(words))
+                self.asked_on.append((dial, words[0]))
                 writer.write(self.answers.get(words[0], b"+OK\r\n"))
         writer.close()
 
@@ -139,6 +149,23 @@ async def test_lost_connections_are_replaced_up_to_the_number_asked_for(start: S
     await eventually(both, "a new second connection")
     await node.close()
     assert fake.dials == 3
+
+
+async def test_reads_take_turns_on_all_connections(start: Start) -> None:
+    fake = await start({b"HGET": pack(encode_properties(Properties(Kind.LATEST))).partition(b"\r\n")[2], b"MGET": b"*1\r\n$-1\r\n"})
+    node = Node(at(fake.address), Access(connections=2))
+    store = OneServerStore(Single(node, replicated=False), ManualClock(), CAPABILITY)
+    dataset = await store.create("D_BATCH", Properties(Kind.LATEST), deadline=soon())
+
+    async def both() -> bool:
+        return node.ready() is not node.ready()
+
+    await eventually(both, "a second connection")
+    for _ in range(8):
+        assert await store.multi_get([(dataset, b"k", 0)], deadline=soon()) == [b""]
+    reads = Counter(dial for dial, word in fake.asked_on if word == b"MGET")
+    assert sorted(reads.values()) == [4, 4]
+    await store.close()
 
 
 async def test_the_first_sentinel_that_knows_names_the_primary(start: Start) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
 
 from chronoserve.kvstore.port import ANSWER_BYTES_MAX, GetRequest, GetResult, too_much
-from chronoserve.model.errors import AnswerTooLarge
+from chronoserve.model.errors import AnswerTooLarge, KVError
 
 UNKNOWN_BYTES = 1 << 20
 """So much at first that a store of ordinary values is asked for few keys, once."""
 SHARE = 4
 """A portion is expected to take at most this part of the bytes that are left: keys may weigh more than those before."""
 FORGETTING = 0.25
-"""What is left, after each answer, of a weight that is not met any more."""
+"""What is left, after a whole portion, of a weight that is not met any more; after less than that, accordingly more is left."""
 
 
 class Portions:
@@ -33,14 +33,21 @@ class Portions:
     def taken(self, results: list[GetResult], left: int) -> tuple[list[GetResult], int]:
         """What of ``results`` fits into ``left`` bytes, up to the first that does not, and the bytes left then; below 0: some did not fit.
 
-        From now on the keys of this store are taken to weigh as much as these.
+        From now on the keys of this store are taken to weigh as much as these; what failed tells nothing of its weight.
         """
         sizes = [len(result) if isinstance(result, bytes) else left + 1 if isinstance(result, AnswerTooLarge) else 0 for result in results]
-        self._key_bytes = max(1.0, sum(sizes) / max(1, len(results)), FORGETTING * self._key_bytes)
-        if sum(sizes) <= left:
-            return results, left - sum(sizes)
+        total = sum(sizes)
+        self._weigh(total, len(results) - (_failed(results) if 0 in sizes else 0), left)
+        if total <= left:
+            return results, left - total
         fitting = sum(1 for total in accumulate(sizes) if total <= left)
         return results[:fitting], -1
+
+    def _weigh(self, size: int, keys: int, left: int) -> None:
+        """Learn that ``keys`` weighed ``size`` bytes, when a portion was of what may be in ``left``."""
+        if keys:
+            of_a_portion = min(1.0, keys * self._key_bytes * SHARE / max(1, left))
+            self._key_bytes = max(1.0, size / keys, self._key_bytes * (1 - (1 - FORGETTING) * of_a_portion))
 
     async def read(
         self, requests: Sequence[GetRequest], ask: Callable[[Sequence[GetRequest]], Awaitable[list[GetResult]]]
@@ -62,3 +69,20 @@ class Portions:
         """``results`` with a refusal for each of ``requests`` that has none."""
         missing = requests - len(results)
         return [*results, *[too_much(self.bytes_max)] * missing] if missing else results
+
+
+class Budget:
+    """Bytes that the answers of one call may have, counted where several reads bring them at once."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = self._left = bytes_max
+
+    def take(self, size: int) -> None:
+        """Raises AnswerTooLarge where ``size`` more bytes are too many, as any more are from then on."""
+        self._left -= size
+        if self._left < 0:
+            raise too_much(self._bytes_max)
+
+
+def _failed(results: list[GetResult]) -> int:
+    return sum([isinstance(result, KVError) and not isinstance(result, AnswerTooLarge) for result in results])

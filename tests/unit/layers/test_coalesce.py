@@ -8,7 +8,7 @@ import pytest
 
 from chronoserve.kvstore.layers.coalesce import FLIGHT_KEYS_MAX, Coalesce
 from chronoserve.kvstore.port import GetRequest, GetResult
-from chronoserve.model.errors import CorruptValue, DeadlinePassed, Internal, Throttled, Unavailable
+from chronoserve.model.errors import AnswerTooLarge, CorruptValue, DeadlinePassed, Internal, Throttled, Unavailable
 from tests.unit.layers.stores import LATEST, HeldStore, read, value_of
 from tests.virtual_time import in_virtual_time, now, turns, until
 
@@ -292,6 +292,53 @@ async def test_a_defect_of_the_store_is_an_error_of_every_item_and_frees_the_pla
     await bench.departed(2)
     bench.store.reads[1].answer()
     assert await again == expected(b"c")
+
+
+@in_virtual_time
+async def test_callers_whose_answers_are_too_large_together_are_asked_for_alone() -> None:
+    bench = Bench()
+    first, other, last = bench.start(b"a"), bench.start(b"b", b"c", b"b", seconds=30), bench.start(b"d")
+    await bench.departed(1)
+    bench.store.reads[0].answer([*expected(b"a", b"b"), *[AnswerTooLarge("together")] * 2])
+    await bench.departed(2)
+    assert await first == expected(b"a"), "there was room for all that it asked for"
+    assert list(bench.store.reads[1].requests) == read(b"b", b"c")
+    assert bench.store.reads[1].deadline == now() + 30
+    bench.store.reads[1].answer([*expected(b"b"), AnswerTooLarge("alone")])
+    await bench.departed(3)
+    assert [type(result) for result in await other] == [bytes, AnswerTooLarge, bytes]
+    assert list(bench.store.reads[2].requests) == read(b"d")
+    bench.store.reads[2].fail(Throttled("busy"))
+    assert [error_of(result) for result in await last] == [Throttled]
+    assert len(bench.store.reads) == 3
+
+
+@in_virtual_time
+async def test_a_caller_alone_is_not_asked_for_again() -> None:
+    bench = Bench()
+    call = bench.start(b"a", b"b")
+    await bench.departed(1)
+    bench.store.reads[0].answer([AnswerTooLarge("alone")] * 2)
+    assert [error_of(result) for result in await call] == [AnswerTooLarge] * 2
+    assert len(bench.store.reads) == 1
+
+
+@in_virtual_time
+async def test_a_read_alone_ends_when_those_who_still_wait_have_left() -> None:
+    bench = Bench(inflight_batches_max=1)
+    first, second = bench.start(b"a"), bench.start(b"b", seconds=5)
+    await bench.departed(1)
+    bench.store.reads[0].answer([AnswerTooLarge("together")] * 2)
+    await bench.departed(2)
+    bench.store.reads[1].answer()
+    assert await first == expected(b"a")
+    await bench.departed(3)
+    assert [error_of(result) for result in await second] == [DeadlinePassed]
+    await until(lambda: bench.store.reads[2].ended)
+    third = bench.start(b"c")
+    await bench.departed(4)
+    bench.store.reads[3].answer()
+    assert await third == expected(b"c")
 
 
 @in_virtual_time

@@ -8,7 +8,7 @@ import pytest
 
 from chronoserve.kvstore.layers.share import Share
 from chronoserve.kvstore.port import GetRequest, GetResult
-from chronoserve.model.errors import CorruptValue, DeadlinePassed, Throttled
+from chronoserve.model.errors import AnswerTooLarge, CorruptValue, DeadlinePassed, Throttled
 from tests.unit.layers.stores import HeldStore, read, value_of
 from tests.virtual_time import in_virtual_time, now, until
 
@@ -99,6 +99,21 @@ async def test_what_another_call_had_no_time_for_is_asked_again() -> None:
     await bench.asked([b"a"], [b"a"])
     bench.store.reads[1].answer()
     assert await long == expected(b"a")
+
+
+@in_virtual_time
+async def test_what_another_call_had_no_room_for_is_asked_again_once_by_its_own_deadline() -> None:
+    bench = Bench()
+    large, small = bench.start(b"a", b"b", b"c"), bench.start(b"c", b"b", seconds=30)
+    await bench.asked([b"a", b"b", b"c"])
+    bench.store.reads[0].answer([*expected(b"a"), *[AnswerTooLarge("together")] * 2])
+    assert [type(result) for result in await large] == [bytes, AnswerTooLarge, AnswerTooLarge]
+    await until(lambda: len(bench.store.reads) == 2)
+    assert sorted(bench.store.reads[1].requests) == read(b"b", b"c")
+    assert bench.store.reads[1].deadline == now() + 30
+    bench.store.reads[1].answer([AnswerTooLarge("alone")] * 2)
+    assert [type(result) for result in await small] == [AnswerTooLarge] * 2
+    assert len(bench.store.reads) == 2
 
 
 @in_virtual_time

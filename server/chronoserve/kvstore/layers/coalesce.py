@@ -91,6 +91,12 @@ class Flight:
             caller.land(results[at:end])
             at = end
 
+    def land_one(self, caller: Caller, results: list[GetResult]) -> None:
+        """Answer one of several callers, who waits no longer then: when those behind have left, there is nothing to read."""
+        if not caller.answer.done():
+            caller.land(results)
+            self.waiting -= 1
+
     def land_distinct(self, answers: dict[GetRequest, GetResult]) -> None:
         for caller in self.callers:
             caller.land(list(map(answers.__getitem__, caller.requests)))
@@ -188,6 +194,7 @@ class Coalesce(Layer):
         unique = len(distinct) == len(requests)
         results = await self.store.multi_get(requests if unique else list(distinct), deadline=deadline)
         if len(callers) > 1 and results and is_too_much(results[-1]):  # whatever else was refused, so was the last
+            self._land_complete(flight, dict(zip(distinct, results, strict=True)))
             return False
         if unique:
             flight.land(results)
@@ -195,8 +202,16 @@ class Coalesce(Layer):
             flight.land_distinct(dict(zip(distinct, results, strict=True)))
         return True
 
+    @staticmethod
+    def _land_complete(flight: Flight, answers: dict[GetRequest, GetResult]) -> None:
+        """Answer the callers for all of whose requests there was room."""
+        for caller in flight.callers:
+            found = [answers[request] for request in caller.requests]
+            if not any(map(is_too_much, found)):
+                flight.land_one(caller, found)
+
     async def _fly_alone(self, flight: Flight) -> None:
-        """One caller after the other: none is refused for what others ask for."""
+        """One caller after the other, each by its own deadline: none is refused for what others ask for."""
         for caller in flight.callers:
             if not caller.answer.done():
                 distinct = dict.fromkeys(caller.requests)
@@ -205,7 +220,7 @@ class Coalesce(Layer):
                 except KVError as error:
                     results = [error] * len(distinct)
                 found = dict(zip(distinct, results, strict=True))
-                caller.land([found[request] for request in caller.requests])
+                flight.land_one(caller, [found[request] for request in caller.requests])
 
     def _landed(self, flight: Flight) -> None:
         if flight.timer is not None:

@@ -10,7 +10,6 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
-from math import inf
 from typing import TypeVar
 
 import msgspec
@@ -18,8 +17,8 @@ import msgspec
 from chronoserve.kvstore.backends.dynamodb import layout
 from chronoserve.kvstore.backends.dynamodb.aws import Caller, Identity, Refused, Service, chain_identity, fixed_identity
 from chronoserve.kvstore.backends.dynamodb.layout import Address, Body, Item, Place
-from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult, too_much
-from chronoserve.kvstore.portions import Portions
+from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
+from chronoserve.kvstore.portions import Budget, Portions
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Properties
 from chronoserve.model.errors import (
@@ -225,8 +224,9 @@ class DynamoDBStore(KVStore):
         timed = dict.fromkeys([request for request in requests if request[0] not in tables])
         items: dict[Address, Item | KVError] = {}
         series: dict[GetRequest, GetResult] = {}
-        jobs: list[Job] = [partial(self._read_batch, batch, items, deadline) for batch in _batches(latest, layout.GET_KEYS_MAX)]
-        jobs += [partial(self._read_series, request, series, deadline) for request in timed]
+        budget = Budget(self.portions.bytes_max)
+        jobs: list[Job] = [partial(self._read_batch, batch, items, deadline, budget) for batch in _batches(latest, layout.GET_KEYS_MAX)]
+        jobs += [partial(self._read_series, request, series, deadline, budget) for request in timed]
         await self._run(jobs)
         now = self._clock()
         return [
@@ -234,24 +234,26 @@ class DynamoDBStore(KVStore):
             for dataset, key, after in requests
         ]
 
-    async def _read_batch(self, addresses: list[Address], items: dict[Address, Item | KVError], deadline: float) -> None:
+    async def _read_batch(self, addresses: list[Address], items: dict[Address, Item | KVError], deadline: float, budget: Budget) -> None:
         """Put the item of each address that has one into ``items``, and an error for each that could not be looked up."""
 
         async def ask(wanted: list[Address]) -> list[Address]:
             body = layout.batch_get(wanted, consistent=self._consistent)
             reply = _decoded(BATCH_GET_REPLY, await self._call("BatchGetItem", body, deadline=deadline))
-            items.update(reply.found())
+            found = reply.found()
+            budget.take(layout.value_bytes(found.values()))
+            items.update(found)
             return reply.left()
 
         left, error = await _drain(addresses, ask, deadline)
         if error:
             items.update(dict.fromkeys(left, error))
 
-    async def _read_series(self, request: GetRequest, series: dict[GetRequest, GetResult], deadline: float) -> None:
+    async def _read_series(self, request: GetRequest, series: dict[GetRequest, GetResult], deadline: float, budget: Budget) -> None:
         dataset, key, after = request
         body = layout.query((self._tables[dataset], key), after, fields=layout.ITEM_FIELDS, consistent=self._consistent)
         try:
-            items = await self._items("Query", body, deadline, bytes_max=self.portions.bytes_max)
+            items = await self._items("Query", body, deadline, budget)
             series[request] = layout.timed_result(items, self._clock())
         except KVError as error:
             series[request] = error
@@ -287,14 +289,13 @@ class DynamoDBStore(KVStore):
         if group:
             yield group[0].pk.value, layout.timed_result(group, now)
 
-    async def _items(self, operation: str, body: Body, deadline: float, *, bytes_max: float = inf) -> list[Item]:
-        """All of them. Raises AnswerTooLarge where their values have more than ``bytes_max``, and KVError of the engine."""
+    async def _items(self, operation: str, body: Body, deadline: float, budget: Budget | None = None) -> list[Item]:
+        """All of them. Raises AnswerTooLarge where their values have more than what is left of ``budget``, and KVError of the engine."""
         found: list[Item] = []
         async with aclosing(self._pages(operation, body, deadline)) as pages:
             async for items in pages:
-                bytes_max -= layout.value_bytes(items)
-                if bytes_max < 0:
-                    raise too_much(self.portions.bytes_max)
+                if budget is not None:
+                    budget.take(layout.value_bytes(items))
                 found += items
         return found
 

@@ -24,6 +24,7 @@ BY_IDENTITY = [("k", 1), ("m", 1), ("n", 1)]
 """The unique index of ``timed``: a value's identity (K4) and the order in which values are returned."""
 
 LATEST_FIELDS = {"m": 1, "v": 1}
+TIME_FIELDS = {"m": 1}
 TIMED_FIELDS = {"_id": 0, "k": 1, "m": 1, "n": 1, "v": 1}
 
 COMMAND_BYTES_MAX = (16 << 20) - (64 << 10)
@@ -110,6 +111,11 @@ def latest_rows(documents: Iterable[Document]) -> dict[str, list[Row]]:
         return {document["_id"]: [(document["m"], b"", document["v"])] for document in documents}
     except KeyError as error:
         raise CorruptValue(f"the collection {LATEST} holds a document without the field {error}") from error
+
+
+def latest_times(documents: Iterable[Document]) -> dict[str, list[Row]]:
+    """As ``latest_rows``, of documents that were read without their values."""
+    return latest_rows({"v": b"", **document} for document in documents)
 
 
 def timed_rows(documents: Iterable[Document]) -> dict[str, list[Row]]:

@@ -17,8 +17,8 @@ from chronoserve.kvstore.backends.mongodb import layout
 from chronoserve.kvstore.backends.mongodb.calls import DUPLICATE_KEY, refusal
 from chronoserve.kvstore.backends.mongodb.connection import Databases, connect, is_ferretdb_1, make_indexes
 from chronoserve.kvstore.backends.mongodb.layout import Document, Row
-from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult, too_much
-from chronoserve.kvstore.portions import Portions
+from chronoserve.kvstore.port import Capability, Catalog, GetRequest, GetResult, Key, KVStore, Page, PutRequest, PutResult
+from chronoserve.kvstore.portions import Budget, Portions
 from chronoserve.kvstore.registry import Clock, StoreURL
 from chronoserve.model.dataset import Dataset, Properties
 from chronoserve.model.errors import DeadlinePassed, KVError, Unavailable, WriteOutcomeUnknown
@@ -108,8 +108,9 @@ class MongoDBStore(KVStore):
                 afters[name] = min(after, afters.get(name, after))
             else:
                 latest[name] = None
-        reads = [self._read_latest(part, deadline) for part in slices(list(latest), NAMES_MAX)]
-        reads += [self._read_timed(dict(part), deadline) for part in slices(list(afters.items()), NAMES_MAX)]
+        budget = Budget(self.portions.bytes_max)
+        reads = [self._read_latest(part, deadline, budget) for part in slices(list(latest), NAMES_MAX)]
+        reads += [self._read_timed(dict(part), deadline, budget) for part in slices(list(afters.items()), NAMES_MAX)]
         found = await self._find(reads)
         return [answer(found.get(name), after) for name, (_, _, after) in zip(names, requests, strict=True)]
 
@@ -121,42 +122,51 @@ class MongoDBStore(KVStore):
             found |= part
         return found
 
-    async def _read_latest(self, names: Sequence[str], deadline: float) -> Found:
+    async def _read_latest(self, names: Sequence[str], deadline: float, budget: Budget) -> Found:
         try:
             async with self._calls.reading(deadline):
-                # the hint keeps the planner from walking the index on expiry
-                found = self._reads[layout.LATEST].find(
-                    layout.latest_filter(names, self._clock()), layout.LATEST_FIELDS, hint=layout.BY_NAME, batch_size=len(names) + 1
-                )
-                documents = await self._documents(found)
+                documents = await self._documents(self._cursor_of_latest(names, layout.LATEST_FIELDS), budget)
             return layout.latest_rows(documents)
         except KVError as error:
             return dict.fromkeys(names, error)
 
-    async def _read_timed(self, afters: Mapping[str, int], deadline: float) -> Found:
+    async def _read_times(self, names: Sequence[str], deadline: float) -> Found:
+        """The rows of the LATEST values without these: a write only asks how old they are, however large."""
+        try:
+            async with self._calls.reading(deadline):
+                documents = await self._cursor_of_latest(names, layout.TIME_FIELDS).to_list()
+            return layout.latest_times(documents)
+        except KVError as error:
+            return dict.fromkeys(names, error)
+
+    def _cursor_of_latest(self, names: Sequence[str], fields: Mapping[str, int]) -> AsyncCursor[Document]:
+        # the hint keeps the planner from walking the index on expiry
+        return self._reads[layout.LATEST].find(
+            layout.latest_filter(names, self._clock()), fields, hint=layout.BY_NAME, batch_size=len(names) + 1
+        )
+
+    async def _read_timed(self, afters: Mapping[str, int], deadline: float, budget: Budget) -> Found:
         try:
             async with self._calls.reading(deadline):
                 found = self._reads[layout.TIMED].find(
                     layout.timed_filter(afters, self._clock()), layout.TIMED_FIELDS, hint=layout.BY_IDENTITY, batch_size=TIMED_DOCUMENTS_MAX
                 )
-                documents = await self._documents(found)
+                documents = await self._documents(found, budget)
             return layout.timed_rows(documents)
         except KVError as error:
             return dict.fromkeys(afters, error)
 
-    async def _documents(self, found: AsyncCursor[Document]) -> list[Document]:
+    @staticmethod
+    async def _documents(found: AsyncCursor[Document], budget: Budget) -> list[Document]:
         """All of a read. The engine answers in batches of at most 16 MiB, and no other is fetched where these are too many.
 
         Raises:
-            AnswerTooLarge: the values have more bytes than a call may have.
+            AnswerTooLarge: the values have more bytes than what is left of ``budget``.
         """
         documents: list[Document] = []
-        left = self.portions.bytes_max
         async with found:
             while some := await found.to_list(DOCUMENTS_TAKEN):
-                left -= sum([len(document.get("v", b"")) for document in some])
-                if left < 0:
-                    raise too_much(self.portions.bytes_max)
+                budget.take(sum([len(document.get("v", b"")) for document in some]))
                 documents += some
         return documents
 
@@ -186,7 +196,7 @@ class MongoDBStore(KVStore):
             written, refused = await self._write(list(pending.values()), command, self.updates_max, deadline)
             results |= zip(pending, written, strict=True)
             pending = {name: put for place, (name, put) in enumerate(pending.items()) if place in refused}
-            there = await self._find_latest(list(pending), deadline)
+            there = await self._find_times(list(pending), deadline)
             results |= {name: rows for name, rows in there.items() if isinstance(rows, KVError)}
             pending = {name: put for name, put in pending.items() if wins(put, there.get(name))}
             if not pending:
@@ -194,8 +204,8 @@ class MongoDBStore(KVStore):
         results |= dict.fromkeys(pending, Unavailable("other writers write the same key all the time: try again"))
         return [results[name] for name in puts]
 
-    async def _find_latest(self, names: Sequence[str], deadline: float) -> Found:
-        return await self._find([self._read_latest(part, deadline) for part in slices(names, NAMES_MAX)])
+    async def _find_times(self, names: Sequence[str], deadline: float) -> Found:
+        return await self._find([self._read_times(part, deadline) for part in slices(names, NAMES_MAX)])
 
     async def _put_timed(self, puts: Sequence[PutRequest], deadline: float) -> list[PutResult]:
         results, there = await self._write(puts, layout.insert_timed, OPERATIONS_MAX, deadline)
@@ -296,7 +306,7 @@ class FerretDBStore(MongoDBStore):
     async def _put_latest_alone(self, puts: Mapping[str, PutRequest], deadline: float) -> list[PutResult]:
         written, refused = await self._write(list(puts.values()), layout.insert_latest, OPERATIONS_MAX, deadline)
         results = dict(zip(puts, written, strict=True))
-        there = await self._find_latest([name for place, name in enumerate(puts) if place in refused], deadline)
+        there = await self._find_times([name for place, name in enumerate(puts) if place in refused], deadline)
         results |= {name: rows for name, rows in there.items() if isinstance(rows, KVError)}
         again = {name: put for place, (name, put) in enumerate(puts.items()) if place in refused and wins(put, there.get(name))}
         replaced, _ = await self._write(list(again.values()), layout.replace_named, self.updates_max, deadline)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-from chronoserve.kvstore.backends.redis.connection import Outcome, Refusal, Reply, pack, refused
+from chronoserve.kvstore.backends.redis.connection import Connection, Outcome, Refusal, Reply, pack, refused
 from chronoserve.kvstore.backends.redis.layout import (
     DATASETS,
     BulkHeads,
@@ -197,31 +197,33 @@ class OneServerStore(RedisStore):
         self._node = routes.node
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
-        connection = self._node.ready()
-        if connection is None or not self.portions.fits(len(requests)):
+        connection = self._node.ready() if self.portions.fits(len(requests)) else None
+        if connection is None:
             return await super().multi_get(requests, deadline=deadline)
         before = connection.received
-        results = await self.get(requests, deadline=deadline)
+        results = await self._get_from(connection, requests, deadline)
         if connection.received - before <= WEIGHED_BYTES_MIN:
             return results
         taken, _ = self.portions.taken(results, self.portions.bytes_max)
         return self.portions.refuse_rest(taken, len(requests))
 
     async def get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
+        return await self._get_from(self._node.ready() or await self._node.connect(deadline), requests, deadline)
+
+    async def _get_from(self, connection: Connection, requests: Sequence[GetRequest], deadline: float) -> list[GetResult]:
         heads = self._latest
         try:
             keys = [heads[dataset][len(key)] + key for dataset, key, after in requests if not after]
         except KeyError:  # a TIMED dataset
-            return await self._get_mixed(requests, deadline)
+            return await self._get_mixed(connection, requests, deadline)
         if len(keys) < len(requests):  # a LATEST value that is asked for by its age
-            return await self._get_mixed(requests, deadline)
+            return await self._get_mixed(connection, requests, deadline)
         if not keys:
             return []
         commands = _mgets(keys)
-        connection = self._node.ready() or await self._node.connect(deadline)
         return _strings(await connection.send(b"".join(commands), len(commands), deadline, write=False), len(keys))
 
-    async def _get_mixed(self, requests: Sequence[GetRequest], deadline: float) -> list[GetResult]:
+    async def _get_mixed(self, connection: Connection, requests: Sequence[GetRequest], deadline: float) -> list[GetResult]:
         """TIMED keys by a command each, the LATEST ones together; one round trip."""
         prefixes, heads = self._prefixes, self._latest
         latest = [index for index, (dataset, _, _) in enumerate(requests) if dataset in heads]
@@ -229,7 +231,6 @@ class OneServerStore(RedisStore):
         keys = [heads[dataset][len(key)] + key for dataset, key, _ in requests if dataset in heads]
         commands = [get_timed_command(prefixes[dataset] + key, after) for dataset, key, after in requests if dataset not in heads]
         commands += _mgets(keys)
-        connection = self._node.ready() or await self._node.connect(deadline)
         outcome = await connection.send(b"".join(commands), len(commands), deadline, write=False)
         if isinstance(outcome, KVError):
             return [outcome] * len(requests)
