@@ -39,15 +39,8 @@ async def answer_stream(
         if len(messages) == 1:
             await stream.answer([reply(await ask(list(parse(messages[0]))))])
             continue
-        replies: list[bytes] = []
-        try:
-            for batch in _batches(messages, parse, keys_max):
-                await _answer(batch, ask, reply, replies)
-        except KVError:
-            if replies:
-                await stream.answer(replies)
-            raise
-        await stream.answer(replies)
+        for batch in _batches(messages, parse, keys_max):
+            await _answer(stream, batch, ask, reply)
 
 
 def _batches(messages: Sequence[bytes], parse: Callable[[bytes], Sequence[Request]], keys_max: int) -> Iterator[list[Sequence[Request]]]:
@@ -74,22 +67,29 @@ def _batches(messages: Sequence[bytes], parse: Callable[[bytes], Sequence[Reques
 
 
 async def _answer(
+    stream: Conversation,
     batch: list[Sequence[Request]],
     ask: Callable[[list[Request]], Awaitable[list[Result]]],
     reply: Callable[[Sequence[Result]], bytes],
-    replies: list[bytes],
 ) -> None:
-    """Add the reply of each message to ``replies``."""
+    """Answer each message. Large answers are sent one by one: a client that does not read them must not have them all held for it."""
     results = await ask(list(chain.from_iterable(batch)))
     if len(batch) > 1 and _crowded(results):
         for requests in batch:
-            replies.append(reply(await ask(list(requests))))  # noqa: PERF401 - those before an error are kept
+            await stream.answer([reply(await ask(list(requests)))])
         return
+    replies: list[bytes] = []
     start = 0
-    for requests in batch:
-        end = start + len(requests)
-        replies.append(reply(results[start:end]))
-        start = end
+    try:
+        for requests in batch:
+            end = start + len(requests)
+            replies.append(reply(results[start:end]))
+            start = end
+    except KVError:
+        if replies:
+            await stream.answer(replies)
+        raise
+    await stream.answer(replies)
 
 
 def _crowded(results: Sequence[Any]) -> bool:

@@ -210,6 +210,25 @@ async def test_a_client_that_does_not_read_holds_the_next_batch_back() -> None:
 
 
 @in_virtual_time
+async def test_large_answers_are_not_held_for_a_client_that_does_not_read() -> None:
+    """Each is as large as a message may be, and there may be as many as a batch has messages."""
+    client, store = Client(takes=False), Store()
+
+    def fat(results: Sequence[Any]) -> bytes:
+        return bytes(UNSENT_BYTES_MAX)
+
+    task = asyncio.ensure_future(answer_stream(client.conversation, parse, store.ask, fat, keys_max=KEYS_MAX))
+    client.incoming.add([b"aaa"] * 2 + [b"b"] * 6)
+    await until(lambda: client.context._waiter is not None)
+    assert (store.calls, len(client.answers)) == ([6, 3], 1), "refused together, then asked for as far as the client reads"
+    client.takes = True
+    client.context.written(5 + UNSENT_BYTES_MAX)
+    client.incoming.end()
+    await task
+    assert (store.calls, len(client.answers)) == ([6, 3, 3, 6, *[1] * 6], 8)
+
+
+@in_virtual_time
 async def test_taken_bytes_are_told_for_whole_batches() -> None:
     client = Client()
     client.incoming.add([bytes(20_000)] * 3 + [b""])
