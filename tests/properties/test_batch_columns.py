@@ -15,6 +15,7 @@ from chronoserve.codec import columnar
 from chronoserve.codec.compiled import encoder
 from chronoserve.codec.tagged import alike
 from chronoserve.model.confs import Aggregation, Operation, TimeUnit, Window
+from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import DOUBLE, FLOAT, INT, LONG, STRING, DataType, Field, ListType, StructType
 from chronoserve.upload import arrow
 from chronoserve.upload.at_once import AtOnce, encoded_rows
@@ -136,3 +137,13 @@ def test_records_of_columns_are_encoded_as_rows_are(data: st.DataObject, record:
 def test_what_has_no_columns_is_encoded_row_by_row() -> None:
     assert not columnar.can_encode(StructType("R", ()))
     assert pa.types.is_large_binary(columnar.encoded(ROW, arrow.array([], ROW)).type)
+
+
+@pytest.mark.parametrize("element", [STRING, LONG, StructType("E", (Field("x", LONG),))], ids=["text", "number", "record"])
+def test_a_list_with_a_null_is_refused_and_not_taken_for_one_with_an_empty_element(element: DataType) -> None:
+    """Two keys would have the same bytes."""
+    record = StructType("Key", (Field("k", ListType(element)),))
+    with pytest.raises(InvalidRequest, match="null"):
+        encoder(record).encode(([None],))
+    with pytest.raises(InvalidRequest, match="null"):
+        columnar.encoded(record, arrow.array([([None],)], record))

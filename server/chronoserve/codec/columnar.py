@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronoserve.model import types
+from chronoserve.model.errors import InvalidRequest
 from chronoserve.model.types import DataType, ListType, StructType
 
 Bytes = npt.NDArray[np.uint8]
@@ -34,7 +35,7 @@ def can_encode(data_type: DataType) -> bool:
 
 
 def encoded(record: StructType, rows: pa.StructArray) -> pa.LargeBinaryArray:
-    """A record for each row, none of which is null. Lists hold no nulls."""
+    """A record for each row, none of which is null. Raises InvalidRequest where a list holds a null, as ``encoding`` does."""
     piece = _Struct(record, rows)
     bounds = _bounds(piece.sizes)
     out = np.zeros(bounds[-1], np.uint8)
@@ -101,7 +102,10 @@ class _List(_Piece):
     def __init__(self, element: DataType, array: pa.ListArray) -> None:
         bounds = array.offsets.to_numpy().astype(np.int64)
         self._counts = np.diff(bounds)
-        self._items = _piece(element, array.values.slice(bounds[0], bounds[-1] - bounds[0]))
+        items = array.values.slice(bounds[0], bounds[-1] - bounds[0])
+        if items.null_count:
+            raise InvalidRequest("a list has a null element, which Avro allows only in fields")
+        self._items = _piece(element, items)
         self._items_at = _bounds(self._items.sizes)
         self._bounds = bounds - bounds[0]
         self._number = _Varint(self._counts)
