@@ -20,8 +20,10 @@ FILE: Final = "part-00000.zstd.parquet"
 """The one file of an upload: its name stays, so that a rename replaces it."""
 ROW_GROUP_ROWS: Final = 65_536
 DAY_NANOS: Final = 86_400 * 10**9
-AT_WORKING_FOLDER: Final = -100
+EXCHANGES: Final = {"linux": ("renameat2", -100), "darwin": ("renameatx_np", -2)}
+"""By platform: the call that exchanges names, and what stands for the working folder. Both take the same arguments."""
 RENAME_EXCHANGE: Final = 2
+"""On macOS it is called RENAME_SWAP."""
 
 
 def write(table: str, filesystem: fs.FileSystem, path: str, rows: Iterable[pa.RecordBatch], schema: pa.Schema = SCHEMA) -> int:
@@ -68,10 +70,11 @@ def on_disk(path: str) -> None:
 
 def exchange(one: str, other: str) -> None:
     """Two local folders change names in one step, so that no reader finds neither. Raises OSError where the system cannot."""
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    name, here = EXCHANGES.get(sys.platform, ("", 0))
+    rename = getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None
     if rename is None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-    if rename(AT_WORKING_FOLDER, os.fsencode(one), AT_WORKING_FOLDER, os.fsencode(other), RENAME_EXCHANGE):
+    if rename(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
