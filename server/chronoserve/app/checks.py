@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from chronoserve.app.compiling import environment
 from chronoserve.app.connection import Server, embedded_directory
 from chronoserve.app.settings import AuthSettings, Settings, TLSSettings, policy
 from chronoserve.app.terminal import seconds_text, size_text
 from chronoserve.kvstore.registry import StoreURL, backend, open_store
-from chronoserve.model.errors import KVError
+from chronoserve.model.errors import FailedPrecondition, KVError
 from chronoserve.wire import transports
 from chronoserve_client import ChronoserveError
 
@@ -151,6 +152,18 @@ def machine() -> Iterator[Finding]:
         yield warn("open files", f"at most {soft}; every connection takes one", f"ulimit -n {OPEN_FILES_MIN} or more")
     else:
         yield ok("open files", "no limit" if soft == resource.RLIM_INFINITY else f"at most {soft}")
+
+
+def compiling() -> Finding:
+    """Whether confs can be compiled here. No server needs that, so that only a broken environment is to be looked at."""
+    if not environment.is_chosen():
+        return ok("compile", f"no chronon-ai, which only compiling needs ({environment.REMEDY})")
+    try:
+        found = environment.find(None)
+    except FailedPrecondition as broken:
+        said, _, advice = broken.message.partition(": ")
+        return warn("compile", said, advice)
+    return ok("compile", f"chronon-ai {found.version} in {found.directory}")
 
 
 # the configuration

@@ -34,7 +34,7 @@ def doctor(*, config: Path | None, store: str | None, http: str | None, json_lin
     screen = Screen(json_lines=json_lines)
     running = given["server"] is not None
     server = server_from(given)
-    findings = [*checks.installation(), *checks.machine()]
+    findings = [*checks.installation(), checks.compiling(), *checks.machine()]
     settings = None
     if config or store or not running:
         settings, found = _settings(config, store)

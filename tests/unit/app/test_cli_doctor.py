@@ -7,6 +7,8 @@ import pytest
 
 from chronoserve.app import checks
 from chronoserve.app.checks import Finding, Status, within
+from chronoserve.app.compiling.environment import VARIABLE
+from tests.unit.app.compiling.fake import environment
 from tests.unit.app.shell import Answer, RunningServer, run, run_process
 
 
@@ -42,6 +44,20 @@ def test_a_store_that_does_not_answer_fails_without_its_secret() -> None:
     assert findings(answer)["store default"][0] == "fail"
     assert "hunter2" not in answer.out + answer.err
     assert "redis://user:***@127.0.0.1:1" in answer.out
+
+
+def test_whether_confs_can_be_compiled_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHRONOSERVE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert checks.compiling().status is Status.OK, "a server needs none"
+    assert "chronoserve compile --install" in checks.compiling().found
+    monkeypatch.setenv(VARIABLE, str(environment(tmp_path / "chronon", "")))
+    assert checks.compiling() == checks.ok("compile", f"chronon-ai 0.0.0 in {tmp_path}/chronon")
+    (tmp_path / "chronon" / "bin" / "python").chmod(0o644)
+    assert (checks.compiling().status, "has no chronon-ai" in checks.compiling().found) == (Status.WARN, True)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
+    status, found, advice = findings(run("doctor", "--store", "memory://", "--json"))["compile"]
+    assert (status, "no virtual environment" in found, "--install" in advice) == ("warn", True, True)
 
 
 def test_an_unknown_engine_fails() -> None:

@@ -21,6 +21,7 @@ VARIABLE = "CHRONOSERVE_CHRONON_ENV"
 LOCK = "chronon.lock"
 READY = ".ready"
 INSTALL_SECONDS = 600
+ASKED_SECONDS = 60
 SAID_CHARS = 600
 """How much of the end of a failed installation's output is shown."""
 REMEDY = "`chronoserve compile --install` installs one"
@@ -60,11 +61,16 @@ def find(given: Path | None) -> Environment:
         return _examined(given, "--environment")
     if named:
         return _examined(Path(named), VARIABLE)
-    if not (default_directory() / READY).exists():
+    if not is_chosen():
         raise FailedPrecondition(
             f"compile.py of chronon-ai is not installed: {REMEDY}; --environment DIR or {VARIABLE} name a virtual environment that has it"
         )
     return _examined(default_directory(), "the cache")
+
+
+def is_chosen() -> bool:
+    """Whether one was installed, or the variable names one, which need not be right."""
+    return bool(os.environ.get(VARIABLE)) or (default_directory() / READY).exists()
 
 
 def _examined(directory: Path, source: str) -> Environment:
@@ -79,9 +85,12 @@ def _examined(directory: Path, source: str) -> Environment:
 
 
 def _version(directory: Path) -> str | None:
-    """Asked of the environment itself: packages may be in more places than its own folder."""
+    """Asked of the environment itself: packages may be in more places than its own folder. None also where it does not answer."""
     program = "from importlib.metadata import version; print(version('chronon-ai'))"
-    asked = subprocess.run([interpreter(directory), "-c", program], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - what the user named
+    try:
+        asked = subprocess.run([interpreter(directory), "-c", program], capture_output=True, text=True, check=False, timeout=ASKED_SECONDS)  # noqa: S603 - what the user named
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     return asked.stdout.strip() if asked.returncode == 0 else None
 
 
