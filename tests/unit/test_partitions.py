@@ -35,3 +35,9 @@ def test_a_text_of_another_form_is_refused(text: str) -> None:
 def test_a_form_without_year_month_or_day_is_refused(form: str) -> None:
     with pytest.raises(InvalidRequest, match="PARTITION_FORMAT"):
         PartitionSpec("ds", form)
+
+
+@pytest.mark.parametrize(("day", "days"), [("9999-12-31", 1), ("0001-01-01", -1)])
+def test_a_day_beyond_the_calendar_is_an_error_of_the_request(day: str, days: int) -> None:
+    with pytest.raises(InvalidRequest, match="there is no day"):
+        PartitionSpec().shift(day, days)

@@ -22,6 +22,7 @@ from chronoserve.app.terminal import Screen
 from chronoserve.ingest.source import Row
 from chronoserve.ingest.upload_table import UploadTable, dataset_of, kind_of
 from chronoserve.model import naming
+from chronoserve.model.dataset import DATASET_NAME
 from chronoserve.model.errors import InvalidRequest, KVError
 from chronoserve.model.partitions import PartitionSpec
 from chronoserve.service.bulk import BulkLoader, Load, Progress
@@ -125,6 +126,8 @@ class _Run:
             raise InvalidRequest("name a table, or a group by with --conf")
         if dataset and len(tables) > 1:
             raise InvalidRequest("--dataset is for a single table")
+        if dataset and not DATASET_NAME.fullmatch(dataset):  # before files are named after it
+            raise InvalidRequest(f"--dataset {dataset!r} is no name of a dataset: it has letters, digits, _, . and -, 200 at most")
         return (Wanted(table=table, dataset=dataset or dataset_of(table), partition=partition) for table in tables)
 
     def _source(self, wanted: Wanted) -> UploadTable:

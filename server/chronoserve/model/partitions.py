@@ -47,8 +47,11 @@ class PartitionSpec:
         return "".join(_PATTERNS.get(piece, piece.replace("%", "%%")) for piece in self._pieces())
 
     def shift(self, partition: str, days: int) -> str:
-        """The partition so many days later. Raises InvalidRequest."""
-        return self.of(self.day(partition) + dt.timedelta(days=days))
+        """The partition so many days later. Raises InvalidRequest, also where the calendar has no such day."""
+        try:
+            return self.of(self.day(partition) + dt.timedelta(days=days))
+        except OverflowError:
+            raise InvalidRequest(f"{days:+} days from {partition} there is no day: years are 1 to 9999", field="partition") from None
 
     def start_millis(self, partition: str) -> int:
         """Midnight at the start of the day, in epoch milliseconds UTC. Raises InvalidRequest."""

@@ -179,6 +179,7 @@ def test_a_load_that_is_killed_goes_on_and_ends_equal(tmp_path: Path) -> None:
         ((), "name a table"),
         ((TABLE, "ns.b_upload", "--dataset", "X"), "single table"),
         (("ns.nothing_upload",), "no table ns.nothing_upload"),
+        ((TABLE, "--dataset", "../x"), "no name of a dataset"),
     ],
 )
 def test_what_cannot_be_loaded_says_why(place: Path, words: tuple[str, ...], said: str) -> None:
