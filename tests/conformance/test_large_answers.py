@@ -74,7 +74,8 @@ async def test_timed_values_beyond_the_budget_are_refused(bench: StoreBench, por
 async def test_small_values_are_read_at_once_when_their_weight_is_known(bench: StoreBench, portions: Portions) -> None:
     dataset = await bench.dataset()
     await bench.put(*(bench.write(dataset, b"%d" % n, b"%d" % n, 1) for n in range(100)))
+    requests = [(dataset, b"%d" % (n % 120), 0) for n in range(150)]
     for _ in range(3):
-        results = await bench.store.multi_get([(dataset, b"%d" % (n % 120), 0) for n in range(150)], deadline=bench.deadline())
+        results = await bench.store.multi_get(requests, deadline=bench.deadline())
         assert [result != b"" for result in results] == [n % 120 < 100 for n in range(150)]
-    assert portions.fits(150)
+    assert portions.fits(requests)

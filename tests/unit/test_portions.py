@@ -14,6 +14,10 @@ from chronoserve.model.errors import AnswerTooLarge, Unavailable
 DATASET = Dataset("D_BATCH", Properties(Kind.LATEST))
 
 
+def requests(keys: int, dataset: Dataset = DATASET) -> list[GetRequest]:
+    return [(dataset, b"%d" % n, 0) for n in range(keys)]
+
+
 class Engine:
     """Answers key n with ``sizes[n]`` bytes, an error for those below zero, and keeps how many keys it was asked for."""
 
@@ -26,8 +30,8 @@ class Engine:
         sizes = [self.sizes[int(key)] for _, key, _ in requests]
         return [b"v" * size if size >= 0 else Unavailable("away") for size in sizes]
 
-    async def read(self, portions: Portions) -> list[GetResult]:
-        return await portions.read([(DATASET, b"%d" % n, 0) for n in range(len(self.sizes))], self.get)
+    async def read(self, portions: Portions, dataset: Dataset = DATASET) -> list[GetResult]:
+        return await portions.read(requests(len(self.sizes), dataset), self.get)
 
 
 async def test_small_values_are_one_portion_once_their_weight_is_known() -> None:
@@ -38,7 +42,7 @@ async def test_small_values_are_one_portion_once_their_weight_is_known() -> None
     assert engine.asked[0] == first
     assert engine.asked[-2:] == [10_000, 10_000]
     assert len(engine.asked) < 10
-    assert portions.fits(10_000)
+    assert portions.fits(requests(10_000))
 
 
 async def test_a_missing_key_weighs_nothing_and_an_empty_call_is_answered() -> None:
@@ -92,10 +96,10 @@ async def test_a_few_small_answers_do_not_make_large_values_forgotten_and_many_m
     portions = Portions()
     for _ in range(5):
         await Engine([200]).read(portions)
-    assert not portions.fits(32)
+    assert not portions.fits(requests(32))
     for _ in range(300):
         await Engine([200]).read(portions)
-    assert portions.fits(200)
+    assert portions.fits(requests(200))
 
 
 def test_a_budget_is_shared_and_stays_spent() -> None:
@@ -105,3 +109,24 @@ def test_a_budget_is_shared_and_stays_spent() -> None:
     for _ in range(2):
         with pytest.raises(AnswerTooLarge):
             budget.take(1)
+
+
+async def test_a_dataset_of_large_values_is_remembered_beside_one_of_small_values() -> None:
+    """Reads of the small ones are one portion, and do not make the large ones be asked for at once."""
+    portions, heavy = Portions(), Dataset("HEAVY", Properties(Kind.LATEST))
+    for _ in range(5):
+        await Engine([200] * 300).read(portions)
+    await Engine([1 << 20] * 10).read(portions, heavy)
+    for _ in range(20):
+        small = Engine([200] * 300)
+        await small.read(portions)
+        assert small.asked == [300]
+    large = Engine([1 << 20] * 200)
+    assert isinstance((await large.read(portions, heavy))[-1], AnswerTooLarge)
+    assert max(large.asked) <= 16
+    together = [*requests(300), *requests(20, heavy)]
+    assert portions.fits(together[:310])
+    assert not portions.fits(together)
+    while not portions.fits(requests(1000, heavy)):
+        await Engine([200] * 1000).read(portions, heavy)
+    assert portions.fits([*requests(1000), *requests(1000, heavy)])

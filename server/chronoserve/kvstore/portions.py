@@ -1,13 +1,15 @@
 """Reads that keep what they hold in bounds: a batch is asked for in portions that are small where values are large.
 
 An engine answers what it is asked for, and what that weighs is known when it is here. So a store remembers how much a key has
-weighed lately: batches of ordinary values are one portion, and one round trip, and the first of a new store are two.
+weighed lately, for each dataset of large values and for all others: batches of ordinary values are one portion, and one round trip,
+and the first of a new store are two.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
 
 from chronoserve.kvstore.port import ANSWER_BYTES_MAX, GetRequest, GetResult, too_much
+from chronoserve.model.dataset import Dataset
 from chronoserve.model.errors import AnswerTooLarge, KVError
 
 UNKNOWN_BYTES = 1 << 20
@@ -16,6 +18,11 @@ SHARE = 4
 """A portion is expected to take at most this part of the bytes that are left: keys may weigh more than those before."""
 FORGETTING = 0.25
 """What is left, after a whole portion, of a weight that is not met any more; after less than that, accordingly more is left."""
+HEAVY_KEYS = 256
+"""A dataset of which a portion has fewer keys is heavy, and has a weight of its own: reads of others must not make it forgotten,
+nor be cut for it."""
+WEIGHED_PART = 64
+"""Answers of less than this part of what a call may have are of no heavy dataset, or of few of its keys."""
 
 
 class Portions:
@@ -25,29 +32,54 @@ class Portions:
         """``key_bytes``: what a key is taken to weigh before the first has come."""
         self.bytes_max = ANSWER_BYTES_MAX
         self._key_bytes = float(key_bytes)
+        self._heavy: dict[Dataset, float] = {}
+        """What a key of a heavy dataset weighs; ``_key_bytes`` is for all others."""
 
-    def fits(self, keys: int) -> bool:
-        """Whether so many keys are one portion."""
-        return keys * self._key_bytes * SHARE <= self.bytes_max
+    def fits(self, requests: Sequence[GetRequest]) -> bool:
+        """Whether they are one portion."""
+        if not self._heavy:  # every call of some stores asks this
+            return len(requests) * self._key_bytes * SHARE <= self.bytes_max
+        return self._portion(requests, self.bytes_max) == len(requests)
 
-    def taken(self, results: list[GetResult], left: int) -> tuple[list[GetResult], int]:
+    def _portion(self, requests: Sequence[GetRequest], left: int) -> int:
+        """How many of ``requests`` are asked for where ``left`` bytes are left: at least one, if there is any."""
+        heavy, room = self._heavy, left / SHARE
+        if not heavy:
+            return min(len(requests), max(1, int(room / self._key_bytes)))
+        if len(requests) * max(self._key_bytes, *heavy.values()) <= room:
+            return len(requests)
+        weights = accumulate([heavy.get(dataset, self._key_bytes) for dataset, _, _ in requests])
+        return max(1, sum(1 for weight in weights if weight <= room))
+
+    def taken(self, requests: Sequence[GetRequest], results: list[GetResult], left: int) -> tuple[list[GetResult], int]:
         """What of ``results`` fits into ``left`` bytes, up to the first that does not, and the bytes left then; below 0: some did not fit.
 
-        From now on the keys of this store are taken to weigh as much as these; what failed tells nothing of its weight.
+        From now on the keys of these datasets are taken to weigh as much as these; what failed tells nothing of its weight.
         """
         sizes = [len(result) if isinstance(result, bytes) else left + 1 if isinstance(result, AnswerTooLarge) else 0 for result in results]
         total = sum(sizes)
-        self._weigh(total, len(results) - (_failed(results) if 0 in sizes else 0), left)
+        if self._heavy or total * WEIGHED_PART > self.bytes_max:
+            self._weigh_datasets(requests, results, sizes, left)
+        else:
+            self._key_bytes = _weight(self._key_bytes, total, len(results) - (_failed(results) if 0 in sizes else 0), left)
         if total <= left:
             return results, left - total
         fitting = sum(1 for total in accumulate(sizes) if total <= left)
         return results[:fitting], -1
 
-    def _weigh(self, size: int, keys: int, left: int) -> None:
-        """Learn that ``keys`` weighed ``size`` bytes, when a portion was of what may be in ``left``."""
-        if keys:
-            of_a_portion = min(1.0, keys * self._key_bytes * SHARE / max(1, left))
-            self._key_bytes = max(1.0, size / keys, self._key_bytes * (1 - (1 - FORGETTING) * of_a_portion))
+    def _weigh_datasets(self, requests: Sequence[GetRequest], results: list[GetResult], sizes: list[int], left: int) -> None:
+        of_datasets: dict[Dataset, list[int]] = {}
+        for (dataset, _, _), result, size in zip(requests, results, sizes, strict=True):
+            if size or not isinstance(result, KVError):
+                of_datasets.setdefault(dataset, []).append(size)
+        light: list[int] = []
+        for dataset, known in of_datasets.items():
+            weight = _weight(self._heavy.pop(dataset, 1.0), sum(known), len(known), left)
+            if weight * SHARE * HEAVY_KEYS > self.bytes_max:
+                self._heavy[dataset] = weight
+            else:
+                light += known
+        self._key_bytes = _weight(self._key_bytes, sum(light), len(light), left)
 
     async def read(
         self, requests: Sequence[GetRequest], ask: Callable[[Sequence[GetRequest]], Awaitable[list[GetResult]]]
@@ -59,8 +91,9 @@ class Portions:
         results: list[GetResult] = []
         left = self.bytes_max
         while True:
-            keys = max(1, int(left / (self._key_bytes * SHARE)))
-            found, left = self.taken(await ask(requests[len(results) : len(results) + keys]), left)
+            asked = requests[len(results) :] if results else requests
+            asked = asked[: self._portion(asked, left)]
+            found, left = self.taken(asked, await ask(asked), left)
             results = [*results, *found] if results else found
             if left < 0 or len(results) == len(requests):
                 return self.refuse_rest(results, len(requests))
@@ -82,6 +115,14 @@ class Budget:
         self._left -= size
         if self._left < 0:
             raise too_much(self._bytes_max)
+
+
+def _weight(before: float, size: int, keys: int, left: int) -> float:
+    """What a key is taken to weigh after ``keys`` weighed ``size`` bytes, where a portion was of what may be in ``left``."""
+    if not keys:
+        return before
+    of_a_portion = min(1.0, keys * before * SHARE / max(1, left))
+    return max(1.0, size / keys, before * (1 - (1 - FORGETTING) * of_a_portion))
 
 
 def _failed(results: list[GetResult]) -> int:

@@ -197,14 +197,14 @@ class OneServerStore(RedisStore):
         self._node = routes.node
 
     async def multi_get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
-        connection = self._node.ready() if self.portions.fits(len(requests)) else None
+        connection = self._node.ready() if self.portions.fits(requests) else None
         if connection is None:
             return await super().multi_get(requests, deadline=deadline)
         before = connection.received
         results = await self._get_from(connection, requests, deadline)
         if connection.received - before <= WEIGHED_BYTES_MIN:
             return results
-        taken, _ = self.portions.taken(results, self.portions.bytes_max)
+        taken, _ = self.portions.taken(requests, results, self.portions.bytes_max)
         return self.portions.refuse_rest(taken, len(requests))
 
     async def get(self, requests: Sequence[GetRequest], *, deadline: float) -> list[GetResult]:
