@@ -106,6 +106,14 @@ def test_long_stretches_are_folded_from_left_to_right(operation: Operation, name
     assert [data for data, _ in at_once(plan, keys)] == [data for data, _ in by_themselves(plan, keys)]
 
 
+def test_infinities_of_many_keys_are_folded_without_a_warning() -> None:
+    """Doubles that are not finite are no news to Java; NumPy would tell the terminal."""
+    plan = BatchPlan("gb", [Aggregation(input_column="d", operation=each) for each in (Operation.VARIANCE, Operation.SUM)], ROW)
+    values = (float("inf"), float("-inf"), 1e308, -1e308, 1e308)
+    keys = [[((value, None, None, None, None), BATCH_END - 1) for value in values[at:] + values[:at]] for at in range(5)] * 4
+    assert [data for data, _ in at_once(plan, keys)] == [data for data, _ in by_themselves(plan, keys)]
+
+
 SIMPLE: st.SearchStrategy[DataType] = st.recursive(
     PRIMITIVES, lambda inside: st.builds(ListType, inside) | structs(inside), max_leaves=8
 ).filter(columnar.can_encode)

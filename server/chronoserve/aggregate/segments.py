@@ -215,7 +215,8 @@ def has_kernel(column: Column, input_type: DataType) -> bool:
 
 def folded(column: Column, valued: Valued) -> pa.Array:
     """The stored IRs of the stretches that are ``there``, of a column that has a kernel."""
-    return _KERNELS[type(column.aggregator)](column.aggregator, valued)
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinity or a NaN is a result, as in Java
+        return _KERNELS[type(column.aggregator)](column.aggregator, valued)
 
 
 def each_folded(column: Column, segments: Segments, rows: Sequence[Row], times: Ints) -> list[Any]:
