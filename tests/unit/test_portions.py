@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chronoserve.kvstore.port import GetRequest, GetResult
 from chronoserve.kvstore.portions import SHARE, UNKNOWN_BYTES, Budget, Portions
 from chronoserve.model.dataset import Dataset, Kind, Properties
-from chronoserve.model.errors import AnswerTooLarge, Unavailable
+from chronoserve.model.errors import AnswerTooLarge, DeadlinePassed, Unavailable
 
 DATASET = Dataset("D_BATCH", Properties(Kind.LATEST))
 
@@ -130,3 +130,16 @@ async def test_a_dataset_of_large_values_is_remembered_beside_one_of_small_value
     while not portions.fits(requests(1000, heavy)):
         await Engine([200] * 1000).read(portions, heavy)
     assert portions.fits([*requests(1000), *requests(1000, heavy)])
+
+
+async def test_what_came_before_a_failure_is_answered() -> None:
+    async def get(some: Sequence[GetRequest]) -> list[GetResult]:
+        if some[0][1] != b"0":
+            raise DeadlinePassed("no time was left")
+        return [b"v"] * len(some)
+
+    portions = Portions()
+    results = await portions.read(requests(100), get)
+    first = portions.bytes_max // (SHARE * UNKNOWN_BYTES)
+    assert results[:first] == [b"v"] * first
+    assert [type(result) for result in results[first:]] == [DeadlinePassed] * (100 - first)

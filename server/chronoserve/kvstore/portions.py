@@ -86,14 +86,20 @@ class Portions:
     ) -> list[GetResult]:
         """What ``ask`` answers to all of the requests, in order; the first that is beyond ``bytes_max`` and all after it are refused.
 
-        What was held beyond them was at most one portion.
+        An error that ``ask`` raises is raised if nothing has been answered before, else it is the answer of the rest.
+        What is held beyond ``bytes_max`` is at most one portion.
         """
         results: list[GetResult] = []
         left = self.bytes_max
         while True:
             asked = requests[len(results) :] if results else requests
             asked = asked[: self._portion(asked, left)]
-            found, left = self.taken(asked, await ask(asked), left)
+            try:
+                found, left = self.taken(asked, await ask(asked), left)
+            except KVError as error:
+                if not results:
+                    raise
+                return [*results, *[error] * (len(requests) - len(results))]
             results = [*results, *found] if results else found
             if left < 0 or len(results) == len(requests):
                 return self.refuse_rest(results, len(requests))
