@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chronoserve.app.compiling.compiler import Compiler, Ran
 from chronoserve.app.compiling.servable import judged
-from chronoserve.app.compiling.stage import Change, Stage, changes, digest, parsed
+from chronoserve.app.compiling.stage import Change, Stage, changes, digest, is_key, parsed
 from chronoserve.app.compiling.transcript import Fault, Said, Transcript, Verdict, read
 from chronoserve.model.errors import DeadlinePassed, FailedPrecondition
 
@@ -102,6 +102,8 @@ class _Judge:
 
     def _written(self, key: str) -> Outcome:
         """Where a conf cannot be printed, compile.py leaves an empty file: the one before stays."""
+        if not is_key(key):
+            return Outcome(key, FAILED, errors=["it is no file of its team's folder, names have no /: give it another name"])
         kind = key.partition("/")[0]
         before, after = self._stage.before(key), self._stage.after(key)
         if after is None or parsed(after) is None:

@@ -16,6 +16,12 @@ KINDS = ("staging_queries", "group_bys", "joins")
 """Folders of confs, in the order in which they are built upon."""
 
 
+def is_key(key: str) -> bool:
+    """Whether it is a file in a team's folder: keys come from what a compiler says, and lead nowhere else."""
+    kind, *inside = key.split("/")
+    return kind in KINDS and len(inside) == 2 and not {"", ".", ".."}.intersection(inside)
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """``copy``: where compile.py writes. ``place``: where its confs belong."""

@@ -180,3 +180,13 @@ def test_the_lock_has_hashes_and_no_index() -> None:
     lines = (Path(environments.__file__).parent / environments.LOCK).read_text().splitlines()
     assert all("==" in line or "--hash=sha256:" in line for line in lines)
     assert any(line.startswith("chronon-ai==") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["../../../elsewhere", "sub/a.v1", ".."])
+def test_a_name_that_is_no_file_of_the_teams_folder_is_written_nowhere(root: Path, name: str) -> None:
+    said = f"print('StagingQuery Team - shop', 'StagingQuery Name - {name}', 'Writing StagingQuery to - x', sep='\\n')\n"
+    makes = f"path = Path(given.output_root, 'staging_queries', 'shop', {name!r})\npath.parent.mkdir(parents=True, exist_ok=True)\n"
+    before = sorted(root.rglob("*"))
+    answer = compiled(root, f"{said}{makes}path.is_dir() or path.write_text({CONF!r})\n")
+    assert (answer.code, "names have no /" in answer.err) == (1, True)
+    assert sorted(root.rglob("*")) == before
