@@ -3,8 +3,8 @@
 import socket
 from pathlib import Path
 
-from tests.engines.engine import CACHE, Engine, Process, free_port
-from tests.engines.maven import install_jars, runnable
+from tests.engines.engine import CACHE, Process, free_port
+from tests.engines.maven import JVMEngine
 
 VERSION = "5.0.9"
 MAIN = "org.apache.cassandra.service.CassandraDaemon"
@@ -108,26 +108,16 @@ OPTIONS_FRAME = bytes((4, 0, 0, 0, 5, 0, 0, 0, 0))
 SUPPORTED_OPCODE = 6
 
 
-class Cassandra(Engine):
+class Cassandra(JVMEngine):
     """One node on two loopback ports, data kept over restarts."""
 
     name = "cassandra"
     home = CACHE / f"cassandra-{VERSION}"
+    pom = POM
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.port = free_port()
         self.storage_port = free_port()
-        self._process: Process | None = None
-
-    @classmethod
-    def install(cls) -> None:
-        if not cls.installed():
-            install_jars(POM, cls.home)
-
-    @classmethod
-    def installed(cls) -> bool:
-        return runnable(cls.home)
 
     @property
     def url(self) -> str:
@@ -147,9 +137,6 @@ class Cassandra(Engine):
         except OSError:
             return False
         return len(reply) > 4 and reply[4] == SUPPORTED_OPCODE
-
-    def processes(self) -> list[Process]:
-        return [self._process] if self._process else []
 
     def _write_settings(self) -> None:
         settings = SETTINGS.format(port=self.port, storage_port=self.storage_port, data=self.directory)

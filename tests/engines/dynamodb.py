@@ -5,8 +5,8 @@ import platform
 import shutil
 from pathlib import Path
 
-from tests.engines.engine import CACHE, Engine, Process, free_port
-from tests.engines.maven import install_jars, runnable
+from tests.engines.engine import CACHE, Process
+from tests.engines.maven import JVMEngine
 
 VERSION = "3.3.1"
 SDK_VERSION = "2.40.0"
@@ -51,25 +51,21 @@ POM = f"""
 """
 
 
-class DynamoDB(Engine):
+class DynamoDB(JVMEngine):
     """One DynamoDB Local on a loopback port; any credentials will do."""
 
     name = "dynamodb"
     home = CACHE / f"dynamodb-local-{VERSION}"
+    pom = POM
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.port = free_port()
-        self._process: Process | None = None
-
-    @classmethod
-    def install(cls) -> None:
-        if not cls.installed():
-            install_jars(POM, cls.home, finish=_lay_out_native_library)
-
-    @classmethod
-    def installed(cls) -> bool:
-        return runnable(cls.home)
+    @staticmethod
+    def finish(home: Path) -> None:
+        """SQLite's binding is looked up without the version that its file name has."""
+        machine = {"x86_64": "amd64"}.get(platform.machine(), platform.machine())
+        (library,) = (home / "lib").glob(f"libsqlite4java-linux-{machine}-*.so")
+        native = home / "native"
+        native.mkdir()
+        shutil.copy(library, native / f"libsqlite4java-linux-{machine}.so")
 
     @property
     def endpoint(self) -> str:
@@ -101,9 +97,6 @@ class DynamoDB(Engine):
         self._process = Process(command, log=self.directory / "dynamodb.log")
         self._process.wait_until(self._answers, seconds=READY_SECONDS_MAX)
 
-    def processes(self) -> list[Process]:
-        return [self._process] if self._process else []
-
     def _answers(self) -> bool:
         """Whether it answers a call of its API: it listens long before, and the first call of a cold JVM takes seconds."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=READY_SECONDS_MAX)
@@ -114,12 +107,3 @@ class DynamoDB(Engine):
             return False
         finally:
             connection.close()
-
-
-def _lay_out_native_library(home: Path) -> None:
-    """SQLite's binding is looked up without the version that its file name has."""
-    machine = {"x86_64": "amd64"}.get(platform.machine(), platform.machine())
-    (library,) = (home / "lib").glob(f"libsqlite4java-linux-{machine}-*.so")
-    native = home / "native"
-    native.mkdir()
-    shutil.copy(library, native / f"libsqlite4java-linux-{machine}.so")

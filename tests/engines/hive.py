@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.engines.engine import CACHE, Engine, Process, free_port, listens
-from tests.engines.maven import install_jars, runnable
+from tests.engines.engine import CACHE, Process, listens
+from tests.engines.maven import JVMEngine
 
 VERSION = "3.1.3"
 HADOOP_VERSION = "3.1.4"
@@ -50,25 +50,12 @@ SITE = """<configuration>
 """
 
 
-class HiveMetastore(Engine):
+class HiveMetastore(JVMEngine):
     """One metastore on a loopback port."""
 
     name = "hive"
     home = CACHE / f"hive-metastore-{VERSION}"
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.port = free_port()
-        self._process: Process | None = None
-
-    @classmethod
-    def install(cls) -> None:
-        if not cls.installed():
-            install_jars(POM, cls.home)
-
-    @classmethod
-    def installed(cls) -> bool:
-        return runnable(cls.home)
+    pom = POM
 
     @property
     def url(self) -> str:
@@ -83,6 +70,3 @@ class HiveMetastore(Engine):
         command: list[str | Path] = ["java", *memory, "-cp", classpath, MAIN, "-p", str(self.port)]
         self._process = Process(command, log=self.directory / "hive.log", cwd=self.directory)
         self._process.wait_until(lambda: listens(self.port), seconds=READY_SECONDS_MAX)
-
-    def processes(self) -> list[Process]:
-        return [self._process] if self._process else []

@@ -8,8 +8,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.engines.engine import CACHE, Engine, Process, free_port
-from tests.engines.maven import install_jars, runnable
+from tests.engines.engine import CACHE, Process, free_port
+from tests.engines.maven import JVMEngine
 
 VERSION = "4.1.2"
 SCALA = "2.13"
@@ -52,26 +52,16 @@ log.cleaner.dedupe.buffer.size=4194304
 """
 
 
-class Kafka(Engine):
+class Kafka(JVMEngine):
     """One broker on a loopback port; topics are made when they are first written to."""
 
     name = "kafka"
     home = CACHE / f"kafka-{VERSION}"
+    pom = POM
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.port = free_port()
         self._controller = free_port()
-        self._process: Process | None = None
-
-    @classmethod
-    def install(cls) -> None:
-        if not cls.installed():
-            install_jars(POM, cls.home)
-
-    @classmethod
-    def installed(cls) -> bool:
-        return runnable(cls.home)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -102,6 +92,3 @@ class Kafka(Engine):
         except KafkaException:
             return False
         return True
-
-    def processes(self) -> list[Process]:
-        return [self._process] if self._process else []
