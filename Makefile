@@ -39,9 +39,10 @@ engines: setup ## install the engines that tests run on (ONLY=redis,cassandra,â€
 
 comma := ,
 
-golden: setup ## the JVM's recordings in process, over gRPC and over HTTP: what is equal, noted, different (GOLDEN=folder for others)
+golden: setup ## the JVM's recordings in process, over gRPC, over HTTP and on Spark: what is equal, noted, different (GOLDEN=folder)
 	$(BIN)/chronoserve verify $(addprefix --against ,$(wildcard $(GOLDEN)/*.jsonl $(GOLDEN)/*.jsonl.gz)) \
 	  --through process --through grpc --through http $(ARGS)
+	$(BIN)/pytest -q -rs tests/unit/app/test_cli_run.py::test_recorded_call tests/conformance/spark/test_uploads.py
 
 bench: setup ## the benchmark beside its peers; ARGS=--quick for a short one
 	$(BIN)/python -m bench.run $(ARGS)

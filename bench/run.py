@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import bars, bulk, dataset, features, grid, machine, report, servers, tools, trials
+from bench import bars, bulk, dataset, features, grid, machine, report, servers, summary, tools, trials
 from bench.client import LoadClient
 from bench.report import Report
 
@@ -131,6 +131,7 @@ def main(
     path = report.keep(bench.report, tools.HERE / "results" if complete else tools.ROOT / "build" / "bench")
     if complete:
         report.plot(bench.report, tools.ROOT / "docs" / "benchmark.svg")
+        summary.write(summary.kept())
     console.print(f"{path}: {len(bench.report.bars)} bars, {bench.report.missed} missed")
     sys.exit(1 if strict and bench.report.missed else 0)
 

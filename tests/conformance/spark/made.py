@@ -1,6 +1,6 @@
 """Run by PySpark's own Python: the uploads of a recording on the Spark engine, one JSON object a line.
 
-Arguments: the recording, a folder for tables, how many uploads at most (0: all).
+Arguments: the recording, a folder for tables, how many uploads at most (0: all), and for a g recording the folder of its csv files.
 """
 
 import gzip
@@ -40,7 +40,7 @@ def written(memory: MemoryWarehouse, name: str, root: Path) -> None:
 
 def made(session: SparkSession, record: dict[str, Any], root: Path) -> dict[str, Any]:
     warehouse = open_warehouse(str(root))
-    answer = {"world": record["world"], "group_by": record["group_by"]}
+    answer = {"world": record.get("world"), "group_by": record["group_by"], "end_ds": record["end_ds"]}
     try:
         plan = planned(confs.group_by(record["conf_json"]), record["end_ds"], warehouse, PartitionSpec())
         upload = SparkUpload(plan, session, warehouse)
@@ -57,12 +57,15 @@ def made(session: SparkSession, record: dict[str, Any], root: Path) -> dict[str,
     return {**answer, "rows": values}
 
 
-def main(path: str, folder: str, most: int) -> None:
+def main(path: str, folder: str, most: int, csv: str = "") -> None:
     root = Path(folder)
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.host", "127.0.0.1")
     builder.config("spark.sql.shuffle.partitions", "1").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
     session = spark_session()
     memory, waiting, done = MemoryWarehouse(), "", 0
+    for file in sorted(Path(csv).glob("*.csv")) if csv else ():
+        memory.add_csv(file)
+        written(memory, f"data.{file.stem}", root)
     for record in records(path):
         if record["kind"] != "rows" and waiting:
             written(memory, waiting, root)
@@ -83,4 +86,4 @@ def main(path: str, folder: str, most: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

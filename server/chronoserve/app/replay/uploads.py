@@ -250,13 +250,18 @@ def quickstart(records: Iterable[Record], data: Path) -> Iterator[Outcome]:
     tables = MemoryWarehouse()
     for path in sorted(data.glob("*.csv")):
         tables.add_csv(path)
-    singles: list[Record] = []
-    for record in records:
-        if record.get("kind") == "upload":
-            singles.append({**record, UPLOADS: []})
-        elif record.get("kind") == "upload_row":
-            singles[-1][UPLOADS].append(record)
-    for record in singles:
+    for record in with_rows(records):
         answers, differing = replay(record, tables)
         found = list(differing)
         yield Outcome(None, f"upload {record['group_by']} {record['end_ds']}", answers, found, explained(Case(record), found))
+
+
+def with_rows(records: Iterable[Record]) -> list[Record]:
+    """The uploads of a g recording, each with its rows, which come after it, under ``UPLOADS``."""
+    uploads: list[Record] = []
+    for record in records:
+        if record.get("kind") == "upload":
+            uploads.append({**record, UPLOADS: []})
+        elif record.get("kind") == "upload_row":
+            uploads[-1][UPLOADS].append(record)
+    return uploads
