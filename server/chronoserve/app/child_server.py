@@ -39,7 +39,7 @@ async def child_server(store_url: str) -> AsyncIterator[str]:
     finally:
         await _stop(process)
         if reading is not None:
-            await reading
+            await asyncio.wait([reading], timeout=STOP_SECONDS)  # who else has the pipe must not hold us
 
 
 async def _address(log: asyncio.StreamReader) -> str:
