@@ -5,6 +5,7 @@ import json
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_json_is_an_object_a_step_and_the_store_is_gone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that runs in the background ignores Ctrl-C, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_staying_server_ends_with_it(tmp_path: Path) -> None:
     words = [*COMMAND, "demo", "--stay", "--dir", str(tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
