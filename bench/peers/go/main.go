@@ -23,7 +23,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
-	kv "github.com/chronoserve/chronoserve/bench/peers/go/chronoservev1"
+	kv "github.com/chronoserve/chronoserve/clients/go/chronoservev1"
 )
 
 const millisBytes = 8

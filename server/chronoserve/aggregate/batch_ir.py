@@ -33,14 +33,8 @@ class BatchIr:
     in_order: bool
 
 
-def batch_ir_type(clean_name: str, aggregations: Iterable[Aggregation], input_type: StructType) -> StructType:
-    """The type of the stored record."""
-    aggregations = tuple(aggregations)
-    collapsed = RowAggregator(parts.windowed(aggregations), input_type).ir_type
-    return record_type(clean_name, collapsed, RowAggregator(parts.base(aggregations), input_type).ir_type)
-
-
 def record_type(clean_name: str, collapsed: StructType, base: StructType) -> StructType:
+    """The type of the stored record."""
     hop = StructType("HopIr", (*base.fields, Field("ts", LONG)))
     return StructType(f"{clean_name}_IR", (Field("collapsedIr", collapsed), Field("tailHopIrs", ListType(ListType(hop)))))
 

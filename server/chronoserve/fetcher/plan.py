@@ -46,10 +46,6 @@ class KeySlot:
     plain: bool
     codec: KeyCodec | None
 
-    @property
-    def left_names(self) -> tuple[str, ...]:
-        return tuple(left for _, left in self.pairs)
-
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:

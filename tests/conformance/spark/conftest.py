@@ -2,15 +2,11 @@
 
 import pytest
 
-from tests.conformance.conftest import REQUIRED
+from tests.conformance.conftest import installed
 from tests.engines.environments import Spark
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _spark() -> None:
     """Where it is not installed: skip, or fail if it is required."""
-    if not Spark.installed():
-        message = "the environment spark is not installed: make engines ONLY=spark"
-        if REQUIRED & {"all", "spark"}:
-            pytest.fail(message)
-        pytest.skip(message)
+    installed(Spark)

@@ -20,7 +20,7 @@ from chronoserve.upload.hive import HiveTarget
 from chronoserve.upload.table import DayPartition
 from chronoserve.warehouse.places import open_warehouse
 from chronoserve.warehouse.port import Condition
-from tests.conformance.conftest import REQUIRED, running_engine
+from tests.conformance.conftest import installed, running_engine
 from tests.conformance.test_upload_killed import Mortal
 from tests.conformance.warehouse.metastores import client, described, make_database, storage
 from tests.engines.engine import Engine
@@ -286,9 +286,7 @@ def test_an_upload_is_loaded_through_the_metastore_and_fetched(metastore: HiveMe
 
 
 def test_spark_reads_what_was_uploaded_and_uploads_what_we_read(metastore: HiveMetastore, tmp_path: Path) -> None:
-    if not Spark.installed():
-        message = "the environment spark is not installed: make engines ONLY=spark"
-        pytest.fail(message) if REQUIRED & {"all", "spark"} else pytest.skip(message)
+    installed(Spark)
     flat, days = Shop(tmp_path / "a", metastore, "spark_flat"), Shop(tmp_path / "b", metastore, "spark_days")
     for shop in (flat, days):
         shop.upload(ds=DAY_BEFORE, partitioned=shop is days)
